@@ -1,0 +1,476 @@
+"""Every error the system raises on purpose.
+
+DataMoverError
+├── UsageError                      what was asked for makes no sense; nothing was done
+│   └── SpecError                   a pipe specification that cannot be built
+├── PipeError                       one pipe is in trouble; the others are not
+│   ├── RoleError                   a head received, or a tail sent
+│   ├── OwnershipError              a buffer was used after it was sent or freed, or all are hoarded
+│   ├── BufferTimeoutError      (r) no buffer came in time
+│   ├── QuotaError                  an instance asked for more buffers than its share
+│   ├── SequenceError               a number was repeated, or can no longer arrive
+│   ├── StopRequestedError          the monitor asked this task to end
+│   └── StageFailedError            a stage ended abnormally; names stage, instance, sequence, cause
+├── FormatError                     bytes do not mean what they claim to
+│   ├── TruncatedError
+│   ├── MagicError
+│   ├── VersionError
+│   ├── CorruptError                a checksum does not match
+│   └── MalformedError              a field is out of range
+├── SecurityError                   a key, a passphrase or a seal does not fit
+│   ├── PassphraseError
+│   └── SealError                   an authentication tag does not match
+├── SourceError                     a source file cannot be read as it was found
+├── RestoreError                    a destination refuses what is to be restored
+├── StoreError                      a store or its catalog
+│   ├── NotAStoreError
+│   ├── StoreExistsError
+│   ├── ArchiveMissingError
+│   └── DamagedError                something stored is damaged; says what
+└── MediaError                      a place where chunks rest refused
+    ├── ChunkMissingError
+    └── MediumFullError
+
+(r) marks the errors worth retrying.  Three questions decide a new class: would a caller
+*do* something different, would an operator, or would a test?  If not, reuse one.
+
+Errors cross process boundaries as plain facts (``facts``), never as pickles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from datamover.units import Bytes
+
+__all__ = [
+    "ArchiveMissingError",
+    "BufferTimeoutError",
+    "ChunkMissingError",
+    "CorruptError",
+    "DamagedError",
+    "DataMoverError",
+    "FormatError",
+    "MagicError",
+    "MalformedError",
+    "MediaError",
+    "MediumFullError",
+    "NotAStoreError",
+    "OwnershipError",
+    "PassphraseError",
+    "PipeError",
+    "QuotaError",
+    "RestoreError",
+    "RoleError",
+    "SealError",
+    "SecurityError",
+    "SequenceError",
+    "SourceError",
+    "SpecError",
+    "StageFailedError",
+    "StopRequestedError",
+    "StoreError",
+    "StoreExistsError",
+    "TruncatedError",
+    "UsageError",
+    "VersionError",
+    "facts",
+    "revive",
+]
+
+Fact = str | int | float | bool | None
+
+
+@dataclass(eq=False, kw_only=True)
+class DataMoverError(Exception):
+    """Root of the tree: catch it at a process boundary, never in between.
+
+    Subclasses carry *facts* in typed fields and say them in ``__str__``; they cross process
+    boundaries, so the facts are plain.  ``code`` is stable for scripts and is listed in
+    docs/reference/errors.md.
+    """
+
+    code: ClassVar[str] = "internal"
+    exit_status: ClassVar[int] = 70
+    retryable: ClassVar[bool] = False
+    hint: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{f.name}: {getattr(self, f.name)}" for f in fields(self)) or self.code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _revive, (type(self), {f.name: getattr(self, f.name) for f in fields(self)})
+
+
+def _revive(kind: type[DataMoverError], given: dict[str, Fact]) -> DataMoverError:
+    return kind(**given)
+
+
+@dataclass(eq=False, kw_only=True)
+class UsageError(DataMoverError):
+    """What was asked for makes no sense; nothing was done."""
+
+    code = "usage"
+    exit_status = 64
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False, kw_only=True)
+class SpecError(UsageError):
+    """A pipe specification that cannot be built; nothing was started."""
+
+    code = "usage.spec"
+
+
+class PipeError(DataMoverError):
+    """One pipe is in trouble; the others are not."""
+
+    code = "pipe"
+
+
+@dataclass(eq=False, kw_only=True)
+class RoleError(PipeError):
+    """A verb that this place in the pipe does not have: a head received, or a tail sent."""
+
+    code = "pipe.role"
+    hint = "a head allocates and sends, a tail receives and frees; only a middle does all four"
+    stage: str
+    role: str
+    verb: str
+
+    def __str__(self) -> str:
+        return f"stage {self.stage} is a {self.role}, which never calls {self.verb}"
+
+
+@dataclass(eq=False, kw_only=True)
+class OwnershipError(PipeError):
+    """A buffer was touched by a task that does not own it."""
+
+    code = "pipe.ownership"
+    reason: str
+    index: int = -1
+
+    def __str__(self) -> str:
+        return f"buffer {self.index}: {self.reason}" if self.index >= 0 else self.reason
+
+
+@dataclass(eq=False, kw_only=True)
+class BufferTimeoutError(PipeError):
+    """No buffer came in time; nothing was taken."""
+
+    code = "pipe.timeout"
+    retryable = True
+    waited_s: float
+
+    def __str__(self) -> str:
+        return f"no buffer came within {self.waited_s:g} s"
+
+
+@dataclass(eq=False, kw_only=True)
+class QuotaError(PipeError):
+    """An instance asked for more buffers than its share, and the policy is to end it."""
+
+    code = "pipe.quota"
+    hint = "send or free buffers sooner, raise `buffers`, or use the policy `wait`"
+    stage: str
+    instance: int
+    quota: int
+
+    def __str__(self) -> str:
+        return (
+            f"stage {self.stage}, instance {self.instance}: "
+            f"all {self.quota} buffers of its share are in use"
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class SequenceError(PipeError):
+    """A number was repeated, or can no longer arrive."""
+
+    code = "pipe.sequence"
+    sequence: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"sequence {self.sequence}: {self.reason}"
+
+
+class StopRequestedError(PipeError):
+    """The monitor asked this task to end while it worked or waited; nothing was taken."""
+
+    code = "pipe.stopped"
+    exit_status = 75
+
+
+@dataclass(eq=False, kw_only=True)
+class StageFailedError(PipeError):
+    """A stage ended abnormally and its pipe was stopped.
+
+    Attributes:
+        stage: The stage's name in the pipe.
+        instance: Its instance, from 0.
+        sequence: The number it was working on; -1 when it held none.
+        cause: What happened, in one line.
+        cause_code: ``code`` of the error behind it; "signal", "exit" or "exception" otherwise.
+    """
+
+    code = "pipe.stage-failed"
+    stage: str
+    instance: int
+    sequence: int
+    cause: str
+    cause_code: str = "exception"
+    cause_status: int = 70
+    cause_hint: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit status of the cause, where there is one."""
+        return self.cause_status
+
+    def __str__(self) -> str:
+        at = f", sequence {self.sequence}" if self.sequence >= 0 else ""
+        return f"stage {self.stage}, instance {self.instance}{at}: {self.cause}"
+
+
+class FormatError(DataMoverError):
+    """Bytes do not mean what they claim to; the data is suspect, the program is not."""
+
+    code = "format"
+    exit_status = 65
+
+
+@dataclass(eq=False, kw_only=True)
+class TruncatedError(FormatError):
+    """Fewer bytes than the layout needs."""
+
+    code = "format.truncated"
+    what: str
+    need: Bytes
+    have: Bytes
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.have} bytes, {self.need} needed"
+
+
+@dataclass(eq=False, kw_only=True)
+class MagicError(FormatError):
+    """Not the record that was looked for."""
+
+    code = "format.magic"
+    what: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: begins with {self.found}"
+
+
+@dataclass(eq=False, kw_only=True)
+class VersionError(FormatError):
+    """Written by a newer release."""
+
+    code = "format.version"
+    hint = "read it with a newer release of datamover"
+    what: str
+    found: int
+    newest: int
+
+    def __str__(self) -> str:
+        return f"{self.what}: version {self.found}, this release reads up to {self.newest}"
+
+
+@dataclass(eq=False, kw_only=True)
+class CorruptError(FormatError):
+    """The bytes do not match their checksum."""
+
+    code = "format.corrupt"
+    hint = "run `datamover verify` on the store to see what is affected"
+    what: str
+    expected: int
+    actual: int
+
+    def __str__(self) -> str:
+        return f"{self.what}: CRC-32C is {self.actual:#010x}, expected {self.expected:#010x}"
+
+
+@dataclass(eq=False, kw_only=True)
+class MalformedError(FormatError):
+    """A field is out of range: the bytes are intact but mean nothing."""
+
+    code = "format.malformed"
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}"
+
+
+class SecurityError(DataMoverError):
+    """A key, a passphrase or a seal does not fit."""
+
+    code = "security"
+    exit_status = 77
+
+
+@dataclass(eq=False, kw_only=True)
+class PassphraseError(SecurityError):
+    """The passphrase does not open the store, or there is none."""
+
+    code = "security.passphrase"
+    hint = "set DATAMOVER_PASSPHRASE, or give --passphrase-file"
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False, kw_only=True)
+class SealError(SecurityError):
+    """An authentication tag does not match: the bytes were changed, or the key is another's."""
+
+    code = "security.seal"
+    exit_status = 65
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: the seal does not match"
+
+
+@dataclass(eq=False, kw_only=True)
+class SourceError(DataMoverError):
+    """A source cannot be read as it was found."""
+
+    code = "source"
+    exit_status = 66
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
+class RestoreError(DataMoverError):
+    """A destination refuses what is to be restored."""
+
+    code = "restore"
+    exit_status = 73
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
+class StoreError(DataMoverError):
+    """A store or its catalog refuses."""
+
+    code = "store"
+    exit_status = 74
+    store: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.store}: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
+class NotAStoreError(StoreError):
+    """There is no store here."""
+
+    code = "store.missing"
+    exit_status = 66
+    hint = "make one with `datamover init STORE`"
+
+
+@dataclass(eq=False, kw_only=True)
+class StoreExistsError(StoreError):
+    """There is already something here; nothing was changed."""
+
+    code = "store.exists"
+    exit_status = 73
+    hint = "choose an empty folder, or a new name"
+
+
+@dataclass(eq=False, kw_only=True)
+class ArchiveMissingError(StoreError):
+    """No archive, or no path in it, matches."""
+
+    code = "store.archive-missing"
+    exit_status = 66
+    hint = "`datamover archives STORE` lists what is there"
+
+
+@dataclass(eq=False, kw_only=True)
+class DamagedError(StoreError):
+    """Something stored is damaged; everything else was done."""
+
+    code = "store.damaged"
+    exit_status = 65
+
+
+class MediaError(DataMoverError):
+    """A place where chunks rest refused."""
+
+    code = "media"
+    exit_status = 74
+
+
+@dataclass(eq=False, kw_only=True)
+class ChunkMissingError(MediaError):
+    """The chunk is not here."""
+
+    code = "media.chunk-missing"
+    exit_status = 66
+    chunk: str
+
+    def __str__(self) -> str:
+        return f"chunk {self.chunk} is not on this medium"
+
+
+@dataclass(eq=False, kw_only=True)
+class MediumFullError(MediaError):
+    """No room; nothing of the open chunk was kept."""
+
+    code = "media.full"
+    hint = "free some space and run the same command again; complete archives are untouched"
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: no space left"
+
+
+def facts(error: DataMoverError) -> dict[str, Fact]:
+    """Return the error as plain values for a message: ``code`` and one entry a field."""
+    return {"code": error.code} | {f.name: getattr(error, f.name) for f in fields(error)}
+
+
+def revive(given: Mapping[str, object]) -> DataMoverError:
+    """Rebuild an error from ``facts``; an unknown code or field becomes a plain UsageError.
+
+    The message comes from another process, so it is never trusted to name a class.
+    """
+    kind = _KINDS.get(str(given.get("code")))
+    values = {k: v for k, v in given.items() if k != "code"}
+    if kind is None or not set(values) <= {f.name for f in fields(kind)}:
+        return UsageError(reason=f"unknown error: {given!r:.200}")
+    try:
+        return kind(**values)
+    except TypeError:
+        return UsageError(reason=f"incomplete error: {given!r:.200}")
+
+
+def _tree(kind: type[DataMoverError]) -> dict[str, type[DataMoverError]]:
+    found = {kind.code: kind}
+    for child in kind.__subclasses__():
+        found |= _tree(child)
+    return found
+
+
+_KINDS = _tree(DataMoverError)

@@ -1,0 +1,86 @@
+"""A buffer handle: the right to touch one slot of the pool, until it is sent or freed.
+
+    slot  =  tag area, TAG_SIZE bytes  |  buffer_size bytes  |  TRAILER_SIZE bytes of room
+             buffer.tag                   buffer.data (both parts)
+
+Source: seed, "Buffer Manipulation Primitives"; SPEC A13, A23; docs/spec/shm-layout.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from datamover.errors import OwnershipError
+from datamover.units import Bytes
+
+__all__ = ["TAG_SIZE", "TRAILER_SIZE", "Buffer"]
+
+TAG_SIZE: Final = Bytes(4096)
+TRAILER_SIZE: Final = Bytes(4096)
+
+
+class Buffer:
+    """One slot of the pool, owned by whoever holds a live handle.
+
+    Attributes:
+        index: The slot's number in the pool.
+        sequence: The stamp it came with; 0 on a fresh one.
+        used: Bytes of ``data`` that mean something; set it before ``send``.
+        tag_used: Bytes of ``tag`` that mean something; 0 when the buffer carries no tag.
+    """
+
+    __slots__ = ("_data", "_tag", "index", "last", "part", "sequence", "tag_used", "used")
+
+    def __init__(self, index: int, data: memoryview, tag: memoryview) -> None:
+        self.index = index
+        self.sequence = 0
+        self.part = 0
+        self.last = True
+        self.used = 0
+        self.tag_used = 0
+        self._data: memoryview | None = data
+        self._tag: memoryview | None = tag
+
+    @property
+    def data(self) -> memoryview:
+        """The slot's bytes: writable, 1-D, buffer_size + TRAILER_SIZE.
+
+        Raises:
+            OwnershipError: The buffer was sent or freed.
+        """
+        if self._data is None:
+            raise OwnershipError(index=self.index, reason="used after it was sent or freed")
+        return self._data
+
+    @property
+    def payload(self) -> memoryview:
+        """``data[:used]``."""
+        return self.data[: self.used]
+
+    @property
+    def tag(self) -> memoryview:
+        """The tag area: writable, 1-D, TAG_SIZE bytes.
+
+        Raises:
+            OwnershipError: The buffer was sent or freed.
+        """
+        if self._tag is None:
+            raise OwnershipError(index=self.index, reason="used after it was sent or freed")
+        return self._tag
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the handle may still be used."""
+        return self._data is not None
+
+    def adopt(self, other: Buffer) -> None:
+        """Take over ``other``'s tag, as a stage does that replaces one buffer by another."""
+        self.tag[: other.tag_used] = other.tag[: other.tag_used]
+        self.tag_used = other.tag_used
+
+    def kill(self) -> None:
+        """End the handle: views taken from it directly are dead too."""
+        if self._data is not None and self._tag is not None:
+            self._data.release()
+            self._tag.release()
+            self._data = self._tag = None
