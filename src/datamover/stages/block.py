@@ -1,0 +1,50 @@
+"""A block in a buffer: the tag record in the tag area, the payload in ``data[:used]``.
+
+Source: docs/ARCHITECTURE.md, "One block's journey"; docs/spec/wire-format.md, tag records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from datamover.errors import MalformedError
+from datamover.ids import BlockNumber
+from datamover.units import Bytes
+from datamover.wire.tag import TagHeader, TagKind
+
+if TYPE_CHECKING:
+    from datamover.shm.buffer import Buffer
+
+__all__ = ["get_tag", "set_tag"]
+
+
+def get_tag(buffer: Buffer) -> TagHeader:
+    """Read the buffer's tag.
+
+    Returns:
+        The decoded tag; for a buffer that carries none, a RAW tag numbered like the buffer,
+        so that transforms work in any pipe and not in backups alone.
+
+    Raises:
+        FormatError: The tag area does not hold a tag, or it speaks of another payload.
+    """
+    if not buffer.tag_used:
+        used = Bytes(buffer.used)
+        return TagHeader(
+            kind=TagKind.RAW, block=BlockNumber(buffer.sequence), length=used, plain=used
+        )
+    tag = TagHeader.decode(buffer.tag[: buffer.tag_used])
+    if tag.length != buffer.used:
+        raise MalformedError(
+            what=f"block {tag.block}", reason=f"tag says {tag.length} bytes, buffer {buffer.used}"
+        )
+    return tag
+
+
+def set_tag(buffer: Buffer, tag: TagHeader) -> None:
+    """Write ``tag`` into the buffer's tag area, over the one that was there.
+
+    Raises:
+        MalformedError: A field is out of range, or the header would not fit the tag area.
+    """
+    buffer.tag_used = tag.encode_into(buffer.tag)
