@@ -8,6 +8,7 @@ DataMoverError
 │   ├── OwnershipError              a buffer was used after it was sent or freed, or all are hoarded
 │   ├── BufferTimeoutError      (r) no buffer came in time
 │   ├── QuotaError                  an instance asked for more buffers than its share
+│   ├── RoomError                   what a stage must add does not fit its buffer
 │   ├── SequenceError               a number was repeated, or can no longer arrive
 │   ├── StopRequestedError          the monitor asked this task to end
 │   └── StageFailedError            a stage ended abnormally; names stage, instance, sequence, cause
@@ -26,6 +27,7 @@ DataMoverError
 │   ├── NotAStoreError
 │   ├── StoreExistsError
 │   ├── ArchiveMissingError
+│   ├── CatalogError                the catalog cannot be used; the chunks can make a new one
 │   └── DamagedError                something stored is damaged; says what
 └── MediaError                      a place where chunks rest refused
     ├── ChunkMissingError
@@ -48,6 +50,7 @@ from datamover.units import Bytes
 __all__ = [
     "ArchiveMissingError",
     "BufferTimeoutError",
+    "CatalogError",
     "ChunkMissingError",
     "CorruptError",
     "DamagedError",
@@ -64,6 +67,7 @@ __all__ = [
     "QuotaError",
     "RestoreError",
     "RoleError",
+    "RoomError",
     "SealError",
     "SecurityError",
     "SequenceError",
@@ -186,6 +190,20 @@ class QuotaError(PipeError):
             f"stage {self.stage}, instance {self.instance}: "
             f"all {self.quota} buffers of its share are in use"
         )
+
+
+@dataclass(eq=False, kw_only=True)
+class RoomError(PipeError):
+    """What a stage must add to a block does not fit its buffer; the block was not changed."""
+
+    code = "pipe.room"
+    hint = "use fewer transforms, or let the head fill its buffers less"
+    what: str
+    need: int
+    have: int
+
+    def __str__(self) -> str:
+        return f"{self.what}: needs {self.need} bytes, its buffer has {self.have}"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -405,6 +423,14 @@ class ArchiveMissingError(StoreError):
     code = "store.archive-missing"
     exit_status = 66
     hint = "`datamover archives STORE` lists what is there"
+
+
+@dataclass(eq=False, kw_only=True)
+class CatalogError(StoreError):
+    """The catalog is missing, damaged or another store's; the chunk files are not touched."""
+
+    code = "store.catalog"
+    hint = "run `datamover catalog rebuild STORE`, which makes it again from the chunk files"
 
 
 @dataclass(eq=False, kw_only=True)
