@@ -1,0 +1,1 @@
+"""What does each command ask, and of whom?"""

@@ -1,0 +1,58 @@
+"""``datamover backup PATH... --to STORE``: copy files into a new archive."""
+
+from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.progress import Display
+from datamover.cli.secret import Passphrase
+from datamover.cli.summary import finish
+from datamover.errors import UsageError
+from datamover.mover import backup as mover
+from datamover.mover.store import Store
+from datamover.pipe.spec import parse_size
+
+__all__ = ["backup"]
+
+
+def backup(
+    paths: list[str],
+    /,
+    *,
+    to: str,
+    name: str = "",
+    exclude: list[str] | None = None,
+    one_file_system: bool = False,
+    codec: str = "zstd-1",
+    jobs: int = 0,
+    chunk_size: str = "64MiB",
+    dry_run: bool = False,
+    everywhere: Everywhere = DEFAULTS,
+) -> int:
+    """Copy files and folders into a new archive of a store.
+
+    Args:
+        paths: Files and folders; each comes back under the name it has in its own folder.
+        to: The store.
+        name: What to call the archive; by default it is named after the time.
+        exclude: Leave out what matches this pattern; may be given many times.
+        one_file_system: Do not go into folders that are on another file system.
+        codec: zstd-1 to zstd-19, lz4, gzip-0 to gzip-3, or none.
+        jobs: Tasks that read and that compress; 0: as many as there are processors.
+        chunk_size: Size of a chunk file, such as 64MiB.
+        dry_run: Read and count, but keep nothing.
+        everywhere: The options that every command takes.
+    """
+    size = parse_size(chunk_size)
+    if size == 0 or jobs < 0:
+        raise UsageError(reason="--chunk-size must be above 0, and --jobs not below it")
+    settings = mover.BackupSettings(
+        name=name,
+        excludes=tuple(exclude or ()),
+        one_file_system=one_file_system,
+        codec=codec,
+        jobs=jobs,
+        chunk_size=size,
+        dry_run=dry_run,
+    )
+    passphrase = Passphrase(everywhere.passphrase_file)
+    with Store.open(to, passphrase) as store, Display(everywhere) as display:
+        summary = mover.backup(store, paths, settings, display)
+    return finish(summary, everywhere)

@@ -1,0 +1,138 @@
+"""What can be typed: every command as data, before any of them is imported.
+
+The application is built from this table, the reference is generated from it, and a test compares
+it with the functions.  It imports nothing heavy: ``datamover --help`` reads only this.
+
+Source: docs/reference/cli.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["COMMANDS", "GROUPS", "Command"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command.
+
+    Attributes:
+        words: What a person types: one word, or a group and a word.
+        function: "module:function", imported when the command is called.
+        usage: The arguments, as they are documented.
+        summary: One line, imperative.
+        examples: Commands that work as they stand, given the files they name.
+    """
+
+    words: tuple[str, ...]
+    function: str
+    usage: str
+    summary: str
+    examples: tuple[str, ...] = ()
+
+
+def _at(function: str) -> str:
+    return f"datamover.cli.commands.{function}"
+
+
+COMMANDS: Final = (
+    Command(
+        words=("init",),
+        function=_at("init:init"),
+        usage="STORE [--encryption aes-256-gcm|chacha20-poly1305|none]",
+        summary="Make a store: a folder that keeps archives.",
+        examples=("datamover init /mnt/backup", "datamover init /mnt/scratch --encryption none"),
+    ),
+    Command(
+        words=("backup",),
+        function=_at("backup:backup"),
+        usage=(
+            "PATH... --to STORE [--name NAME] [--exclude PATTERN]... [--one-file-system] "
+            "[--codec zstd-N|lz4|gzip-N|none] [--jobs N] [--chunk-size SIZE] [--dry-run]"
+        ),
+        summary="Copy files and folders into a new archive of a store.",
+        examples=(
+            "datamover backup /home /etc --to /mnt/backup",
+            "datamover backup . --to /mnt/backup --exclude '*.o' --codec zstd-9",
+        ),
+    ),
+    Command(
+        words=("restore",),
+        function=_at("restore:restore"),
+        usage=(
+            "[ARCHIVE] [PATH...] --from STORE --to DIR [--overwrite] [--numeric-ids] [--no-sync] "
+            "[--jobs N]"
+        ),
+        summary="Bring an archive, or some paths of it, back below a folder.",
+        examples=(
+            "datamover restore --from /mnt/backup --to /tmp/back",
+            "datamover restore latest etc/fstab --from /mnt/backup --to /tmp/back",
+        ),
+    ),
+    Command(
+        words=("archives",),
+        function=_at("archives:archives"),
+        usage="STORE",
+        summary="List the archives of a store, oldest first.",
+        examples=("datamover archives /mnt/backup",),
+    ),
+    Command(
+        words=("ls",),
+        function=_at("ls:ls"),
+        usage="STORE [ARCHIVE] [PATH] [--long]",
+        summary="List what is in an archive.",
+        examples=("datamover ls /mnt/backup", "datamover ls /mnt/backup latest etc --long"),
+    ),
+    Command(
+        words=("verify",),
+        function=_at("verify:verify"),
+        usage="STORE [ARCHIVE]",
+        summary="Read everything that is stored and say what is damaged.",
+        examples=("datamover verify /mnt/backup",),
+    ),
+    Command(
+        words=("info",),
+        function=_at("info:info"),
+        usage="STORE",
+        summary="Say what a store is, what it holds and how it is encrypted.",
+        examples=("datamover info /mnt/backup",),
+    ),
+    Command(
+        words=("catalog", "rebuild"),
+        function=_at("catalog:rebuild"),
+        usage="STORE",
+        summary="Make the catalog of a store again, from its chunks alone.",
+        examples=("datamover catalog rebuild /mnt/backup",),
+    ),
+    Command(
+        words=("pipe", "run"),
+        function=_at("pipe:run"),
+        usage="SPEC.toml",
+        summary="Run a pipe from a file until it ends.",
+        examples=("datamover pipe run pipe.toml",),
+    ),
+    Command(
+        words=("pipe", "show"),
+        function=_at("pipe:show"),
+        usage="SPEC.toml",
+        summary="Draw a pipe: stages, instances, order, shares, buffers and memory.",
+        examples=("datamover pipe show pipe.toml",),
+    ),
+    Command(
+        words=("completion",),
+        function=_at("completion:completion"),
+        usage="bash|zsh|fish",
+        summary="Print a completion script for a shell.",
+        examples=(
+            "datamover completion bash > ~/.local/share/bash-completion/completions/datamover",
+        ),
+    ),
+)
+
+GROUPS: Final = {
+    "catalog": "Look after what a store knows about itself.",
+    "pipe": "Run and draw pipes that are written in a file.",
+}
+"""The first words that take a second one."""

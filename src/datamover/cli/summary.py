@@ -1,0 +1,95 @@
+"""A finished job as an answer: what was moved, how fast, and which stage took the time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from datamover.cli.answer import Column, Kind, Record, Rows
+from datamover.cli.render import show
+from datamover.cli.status import of_notices
+
+if TYPE_CHECKING:
+    from datamover.cli.answer import Value
+    from datamover.cli.everywhere import Everywhere
+    from datamover.mover.report import Summary
+
+__all__ = ["finish", "record"]
+
+_STAGES: Final = (
+    Column(key="stage", heading="stage"),
+    Column(key="instances", heading="tasks", kind=Kind.COUNT),
+    Column(key="busy", heading="busy", kind=Kind.SHARE),
+    Column(key="wait_input", heading="waits for input", kind=Kind.SHARE),
+    Column(key="wait_buffer", heading="for a buffer", kind=Kind.SHARE),
+    Column(key="wait_output", heading="for output", kind=Kind.SHARE),
+    Column(key="buffers", heading="buffers", kind=Kind.COUNT),
+    Column(key="bytes", heading="bytes", kind=Kind.BYTES),
+)
+_OUT: Final = {"backup": "bytes stored", "restore": "bytes restored", "verify": "bytes checked"}
+_IN: Final = {"backup": "bytes in"}
+
+
+def finish(summary: Summary, everywhere: Everywhere) -> int:
+    """Show a summary and return the exit status that it means.
+
+    Raises:
+        OutputClosedError: The reader of standard output has gone.
+    """
+    if everywhere.json or not everywhere.quiet:
+        show(record(summary), everywhere)
+    return of_notices(summary.notices)
+
+
+def record(summary: Summary) -> Record:
+    """Return the summary as values; what does not apply to the job is left out for people."""
+    lines: list[tuple[Column, Value]] = [
+        (Column(key="job", heading="job"), summary.job),
+        (Column(key="archive", heading="archive"), summary.archive),
+        (Column(key="name", heading="name"), summary.name),
+        (Column(key="files", heading="files", kind=Kind.COUNT), summary.files),
+        (Column(key="directories", heading="folders", kind=Kind.COUNT), summary.directories),
+        (Column(key="others", heading="links and others", kind=Kind.COUNT), summary.others),
+        (
+            Column(
+                key="bytes_in",
+                heading=_IN.get(summary.job, "bytes read"),
+                kind=Kind.BYTES,
+            ),
+            summary.bytes_in,
+        ),
+        (
+            Column(key="bytes_out", heading=_OUT.get(summary.job, "bytes out"), kind=Kind.BYTES),
+            summary.bytes_out,
+        ),
+        (Column(key="ratio", heading="ratio", kind=Kind.RATIO), summary.ratio),
+        (Column(key="seconds", heading="time", kind=Kind.SECONDS), summary.seconds),
+        (Column(key="rate", heading="rate", kind=Kind.RATE), summary.rate),
+    ]
+    lines += [
+        (Column(key=f"notices_{kind}", heading=f"notices: {kind}", kind=Kind.COUNT), count)
+        for kind, count in sorted(summary.notices.items())
+    ]
+    stages = Rows(
+        event="stage",
+        columns=_STAGES,
+        rows=[
+            (
+                share.stage,
+                share.instances,
+                share.busy,
+                share.wait_input,
+                share.wait_buffer,
+                share.wait_output,
+                share.buffers,
+                share.bytes,
+            )
+            for share in summary.stages
+        ],
+    )
+    return Record(
+        event="summary",
+        title=f"{summary.job} finished",
+        columns=tuple(column for column, _ in lines),
+        values=tuple(value for _, value in lines),
+        parts={"stages": stages},
+    )
