@@ -24,18 +24,18 @@ class Buffer:
 
     Attributes:
         index: The slot's number in the pool.
+        allocator: The instance whose share the buffer belongs to.
         sequence: The stamp it came with; 0 on a fresh one.
         used: Bytes of ``data`` that mean something; set it before ``send``.
         tag_used: Bytes of ``tag`` that mean something; 0 when the buffer carries no tag.
     """
 
-    __slots__ = ("_data", "_tag", "index", "last", "part", "sequence", "tag_used", "used")
+    __slots__ = ("_data", "_tag", "allocator", "index", "sequence", "tag_used", "used")
 
-    def __init__(self, index: int, data: memoryview, tag: memoryview) -> None:
+    def __init__(self, index: int, data: memoryview, tag: memoryview, allocator: int = 0) -> None:
         self.index = index
+        self.allocator = allocator
         self.sequence = 0
-        self.part = 0
-        self.last = True
         self.used = 0
         self.tag_used = 0
         self._data: memoryview | None = data

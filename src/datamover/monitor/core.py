@@ -1,0 +1,205 @@
+"""The monitor's decisions, without its hands.
+
+``Supervision.handle`` maps one event to the effects that the supervisor must carry out.  It opens
+no socket, starts no process and reads no clock, so each line of the rules is a golden script
+(tests/golden/monitor/).
+
+    state       event               next       effects
+    STARTING    TaskReady, all      RUNNING    Report
+    any live    TaskFailed          STOPPING   StopTask for each other alive, StartGrace
+    any live    TaskExited, early   STOPPING   the same; the culprit is the one that exited
+    any live    TaskExited, done    -          (STOPPED when it was the last)
+    any live    StopRequested       STOPPING   StopTask for each alive, StartGrace
+    STOPPING    GraceExpired        STOPPING   KillTask for each alive
+    STOPPING    TaskExited          STOPPING   (STOPPED when it was the last)
+    -> STOPPED                                 ReleasePipe, Report
+
+A task that exits without having said "finished" has exited early, whatever its status.  The first
+culprit stays the culprit: those that follow fall because of it.
+
+Source: seed, "Control Messages" and "Status Monitoring"; SPEC C15, C16; DESIGN D7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias, assert_never
+
+__all__ = [
+    "Effect",
+    "Event",
+    "GraceExpired",
+    "KillTask",
+    "ReleasePipe",
+    "Report",
+    "StartGrace",
+    "State",
+    "StopRequested",
+    "StopTask",
+    "Supervision",
+    "TaskExited",
+    "TaskFailed",
+    "TaskFinished",
+    "TaskReady",
+]
+
+
+class State(StrEnum):
+    """Where in its life a pipe is."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReady:
+    """A task has attached."""
+
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """A task's stage has returned, and its stream has ended."""
+
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """A task's stage has raised."""
+
+    task: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskExited:
+    """A task is no more.  ``status``: exit status, or minus the signal that killed it."""
+
+    task: int
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Somebody wants the pipe to end."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class GraceExpired:
+    """The time is over in which tasks may end by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopTask:
+    """Ask a task to end."""
+
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillTask:
+    """End a task by force."""
+
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartGrace:
+    """Send GraceExpired after the time that tasks have to end by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePipe:
+    """Give back everything that the pipe used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell whoever asks.  ``culprit``: the task that is to blame, or -1."""
+
+    state: State
+    reason: str
+    culprit: int = -1
+
+
+Event: TypeAlias = TaskReady | TaskFinished | TaskFailed | TaskExited | StopRequested | GraceExpired
+Effect: TypeAlias = StopTask | KillTask | StartGrace | ReleasePipe | Report
+
+
+class Supervision:
+    """One pipe's life, on one machine.
+
+    Invariants: STOPPED is entered once, when no task is alive; ``culprit`` is set at most once.
+    """
+
+    def __init__(self, tasks: int) -> None:
+        """Begin the life of a pipe of ``tasks`` tasks, numbered from 0."""
+        self.state: State = State.STARTING
+        self.reason: str = "finished"
+        self.culprit: int = -1
+        self._alive: set[int] = set(range(tasks))
+        self._unready: set[int] = set(range(tasks))
+        self._finished: set[int] = set()
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Take one event; return what to do about it, in order."""
+        match event:
+            case TaskReady(task):
+                return self._ready(task)
+            case TaskFinished(task):
+                self._finished.add(task)
+                return []
+            case TaskFailed(task, cause):
+                return self._stop(cause, culprit=task)
+            case TaskExited(task, status):
+                return self._exited(task, status)
+            case StopRequested(by):
+                return self._stop(f"stopped by {by}", culprit=-1)
+            case GraceExpired():
+                return self._force()
+            case _:
+                assert_never(event)
+
+    def _ready(self, task: int) -> list[Effect]:
+        self._unready.discard(task)
+        if self.state is State.STARTING and not self._unready:
+            self.state = State.RUNNING
+            return [Report(self.state, "every task is attached")]
+        return []
+
+    def _exited(self, task: int, status: int) -> list[Effect]:
+        if task not in self._alive:
+            return []
+        self._alive.discard(task)
+        effects: list[Effect] = []
+        if task not in self._finished:
+            effects = self._stop(_ending(status), culprit=task)
+        if not self._alive:
+            self.state = State.STOPPED
+            effects += [ReleasePipe(), Report(self.state, self.reason, self.culprit)]
+        return effects
+
+    def _stop(self, reason: str, *, culprit: int) -> list[Effect]:
+        if self.state in {State.STOPPING, State.STOPPED}:
+            return []
+        self.state, self.reason, self.culprit = State.STOPPING, reason, culprit
+        others = [StopTask(task) for task in sorted(self._alive - {culprit})]
+        return [*others, StartGrace(), Report(self.state, reason, culprit)]
+
+    def _force(self) -> list[Effect]:
+        if self.state is not State.STOPPING:
+            return []
+        return [KillTask(task) for task in sorted(self._alive)]
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"killed by signal {-status}"
+    return f"exited with status {status}"

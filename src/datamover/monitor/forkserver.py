@@ -1,0 +1,199 @@
+"""The process that tasks are forked from: warm, small, single-threaded.
+
+It has imported what stages need, so that a task is up in a few milliseconds, and it has no
+threads, so that forking is safe whatever the caller's program does.  It forks, reaps and reports;
+it decides nothing.  When the monitor dies its socket ends, it exits, and its children with it.
+
+    monitor -> server   preload modules | spawn task (with its descriptors)
+    server -> monitor   started task, pid | exited task, status
+
+Source: seed, "Master_Monitor" (initiates all modules by fork); SPEC C9, C19; DESIGN D2, D6.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import msgspec
+
+from datamover.pipe.control import SocketControl
+from datamover.pipe.facts import TaskFacts
+from datamover.pipe.task import run_task
+from datamover.pipe.waiter import PollWaiter
+
+__all__ = ["Exited", "Preload", "Request", "Spawn", "Started", "main"]
+
+_LARGEST: Final = 1 << 20
+_MOST_DESCRIPTORS: Final = 250
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class Preload(msgspec.Struct, frozen=True, tag="preload"):
+    """Import these modules now, so that no task has to."""
+
+    modules: list[str]
+    path: list[str]
+
+
+class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
+    """Fork a task."""
+
+    ticket: int
+    facts: TaskFacts
+    main: str = ""
+
+
+class Started(msgspec.Struct, frozen=True, tag="started"):
+    """A task was forked; ``pid`` 0: it could not be."""
+
+    ticket: int
+    pid: int
+
+
+class Exited(msgspec.Struct, frozen=True, tag="exited"):
+    """A task is no more."""
+
+    ticket: int
+    status: int
+
+
+Request = Preload | Spawn
+_REQUESTS: Final = msgspec.json.Decoder(Request)
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def set_name(name: str) -> None:
+    """Set what ``ps`` and /proc/PID/comm show; 15 characters at most."""
+    _LIBC.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+class _Server:
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+        self._children: dict[int, tuple[int, int]] = {}  # pidfd -> (ticket, pid)
+
+    def run(self) -> None:
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == self._connection.fileno():
+                    if not self._serve():
+                        return
+                else:
+                    self._reap(descriptor)
+
+    def _serve(self) -> bool:
+        data, numbers = _receive(self._connection)
+        if not data:
+            return False
+        match _REQUESTS.decode(data):
+            case Preload(modules, path):
+                sys.path[:] = [*path, *(p for p in sys.path if p not in path)]
+                for module in modules:
+                    with contextlib.suppress(ImportError):
+                        importlib.import_module(module)
+                gc.collect()
+                gc.freeze()
+            case Spawn() as spawn:
+                self._spawn(spawn, numbers)
+        return True
+
+    def _spawn(self, spawn: Spawn, numbers: list[int]) -> None:
+        try:
+            pid = os.fork()
+        except OSError:
+            pid = -1
+        if pid == 0:
+            self._be_task(spawn, numbers)
+        for number in numbers:
+            os.close(number)
+        if pid < 0:
+            self._say(Started(spawn.ticket, 0))
+            return
+        descriptor = os.pidfd_open(pid)
+        self._children[descriptor] = (spawn.ticket, pid)
+        self._poll.register(descriptor, select.POLLIN)
+        self._say(Started(spawn.ticket, pid))
+
+    def _be_task(self, spawn: Spawn, numbers: list[int]) -> NoReturn:
+        status = 70
+        try:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            facts = spawn.facts
+            set_name(f"dm:{facts.stage}.{facts.instance}")
+            self._connection.close()
+            for descriptor in self._children:
+                os.close(descriptor)
+            _adopt_main(spawn.main)
+            facts = msgspec.structs.replace(
+                facts, descriptors=facts.descriptors.renumbered(numbers)
+            )
+            connection = socket.socket(fileno=facts.descriptors.control)
+            waiter = PollWaiter(facts.descriptors.control)
+            good = run_task(facts, control=SocketControl(connection), waiter=waiter)
+            status = 0 if good else 1
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self, descriptor: int) -> None:
+        ticket, pid = self._children.pop(descriptor)
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+        _, status = os.waitpid(pid, 0)
+        self._say(Exited(ticket, os.waitstatus_to_exitcode(status)))
+
+    def _say(self, message: Started | Exited) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send(_ENCODER.encode(message))
+
+
+def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    numbers = array.array("i")
+    room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * numbers.itemsize)
+    data, ancillary, _, _ = connection.recvmsg(_LARGEST, room)
+    for level, kind, value in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers.frombytes(value[: len(value) - len(value) % numbers.itemsize])
+    return data, list(numbers)
+
+
+def _adopt_main(path: str) -> None:
+    """Make ``__main__`` of the caller importable, as stages written in a script need."""
+    if not path:
+        return
+    import runpy  # noqa: PLC0415 - only for scripts
+    import types  # noqa: PLC0415
+
+    module = types.ModuleType("__mp_main__")
+    module.__dict__.update(runpy.run_path(path, run_name="__mp_main__"))
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the monitor on the inherited socket named by ``arguments[0]``, until it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    set_name("dm:forkserver")
+    _LIBC.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+    _Server(socket.socket(fileno=int(arguments[0]))).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,370 @@
+"""A pipe that runs: its state, its statistics, and its end.
+
+Source: seed, "Status Monitoring"; SPEC C15-C17, C19; DESIGN D7.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import BufferTimeoutError, StageFailedError, StopRequestedError
+from datamover.monitor.core import (
+    GraceExpired,
+    KillTask,
+    Report,
+    StartGrace,
+    State,
+    StopRequested,
+    StopTask,
+    Supervision,
+    TaskExited,
+    TaskFailed,
+    TaskFinished,
+    TaskReady,
+)
+from datamover.monitor.statistics import PipeStatistics, read_statistics
+from datamover.monitor.wiring import Wiring
+from datamover.pipe.control import DirectControl, Message, SocketControl, decode
+from datamover.pipe.inline import InlineScheduler
+from datamover.pipe.task import run_task
+from datamover.pipe.waiter import PollWaiter
+
+if TYPE_CHECKING:
+    from datamover.ids import PipeName
+    from datamover.monitor.core import Event
+    from datamover.monitor.supervisor import Monitor
+    from datamover.pipe.layout import Layout, Task
+
+__all__ = ["LivePipe", "Notify", "Outcome"]
+
+Notify = Callable[[str, int, str, Mapping[str, object]], None]
+
+_GRACE: Final = 2.0
+_LONGEST: Final = 65536
+_TICK: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a pipe.
+
+    Attributes:
+        results: What each stage left, a mapping for each of its instances.
+    """
+
+    pipe: str
+    seconds: float
+    results: Mapping[str, tuple[Mapping[str, object], ...]]
+    statistics: PipeStatistics
+
+
+class LivePipe:
+    """A pipe that was started; use it from the thread that uses its monitor."""
+
+    def __init__(
+        self, name: PipeName, layout: Layout, *, monitor: Monitor, on_notice: Notify | None
+    ) -> None:
+        self.name = name
+        self.layout = layout
+        self.wiring = Wiring(layout)
+        self.pids: dict[int, int] = {}
+        self.started = time.monotonic()
+        self._monitor = monitor
+        self._on_notice = on_notice
+        self._core = Supervision(len(layout.tasks))
+        self._failure: StageFailedError | None = None
+        self._results: dict[int, Mapping[str, object]] = {}
+        self._grace: float | None = None
+        self._threads: dict[int, threading.Thread] = {}
+        self._inline: InlineScheduler | None = None
+        self._last: PipeStatistics | None = None
+        self._ended = 0.0
+        self._alive = {task.id for task in layout.tasks}
+
+    # ---- for the caller
+
+    @property
+    def state(self) -> State:
+        """Where in its life the pipe is."""
+        return self._core.state
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every task has ended."""
+        return self._core.state is State.STOPPED
+
+    def statistics(self) -> PipeStatistics:
+        """Return what the pipe has done so far; after its end, what it did.
+
+        Blocking: never.
+        """
+        if self._last is not None:
+            return self._last
+        return read_statistics(self.wiring, self.name, self.started)
+
+    def wait_ready(self, timeout: float = 10.0) -> None:
+        """Wait until every task has attached.
+
+        Raises:
+            BufferTimeoutError: They have not within ``timeout`` seconds; the pipe goes on.
+
+        Blocking: until then.
+        """
+        deadline = time.monotonic() + timeout
+        while self.state is State.STARTING:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise BufferTimeoutError(waited_s=timeout)
+            self._monitor.step(min(left, _TICK))
+
+    def poll(self, timeout: float) -> bool:
+        """Let the pipe go on for at most ``timeout`` seconds; return whether it is over.
+
+        Blocking: at most ``timeout``; an inline pipe runs to its end.
+        """
+        if self._inline is not None and not self.is_over:
+            self._run_inline()
+        deadline = time.monotonic() + timeout
+        while not self.is_over:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            self._monitor.step(left)
+        return self.is_over
+
+    def wait(self) -> Outcome:
+        """Wait for the end, and return what came of it.
+
+        Raises:
+            StageFailedError: A stage ended abnormally: which, where, and why.
+            StopRequestedError: The pipe was stopped before its end.
+
+        Blocking: until every task has ended and everything is given back.
+        """
+        while not self.poll(_TICK):
+            continue
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """Return what came of a pipe that is over; see ``wait``."""
+        if self._core.culprit >= 0:
+            raise self._failure or self._death(self._core.culprit, self._core.reason)
+        if self._core.reason != "finished":
+            raise StopRequestedError
+        results = {
+            stage.name: tuple(
+                self._results.get(task.id, {}) for task in self.layout.tasks if task.stage == place
+            )
+            for place, stage in enumerate(self.layout.stages)
+        }
+        return Outcome(
+            pipe=self.name,
+            seconds=self._ended - self.started,
+            results=results,
+            statistics=self.statistics(),
+        )
+
+    def stop(self, by: str = "the caller") -> None:
+        """Ask the pipe to end; ``wait`` then raises StopRequestedError.
+
+        Blocking: never.
+        """
+        self._handle(StopRequested(by))
+
+    # ---- for the monitor
+
+    def hear(self, task: int) -> bool:
+        """Read one message of a task; return whether its socket is still open."""
+        control = self.wiring.sockets.get(task)
+        if control is None:
+            return False
+        try:
+            data = control.recv(_LONGEST)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+        if not data:
+            if task in self._threads:
+                self._threads.pop(task).join()
+                self.exited(task, 0)
+            return False
+        self._listen(task, decode(data))
+        return True
+
+    def hear_all(self, task: int) -> None:
+        """Read what a dead task had still said."""
+        control = self.wiring.sockets.get(task)
+        while control is not None and _has_message(control):
+            if not self.hear(task):
+                return
+
+    def exited(self, task: int, status: int) -> None:
+        """Learn that a task is no more."""
+        self.pids.pop(task, None)
+        self._alive.discard(task)
+        self._handle(TaskExited(task, status))
+
+    def start_thread(self, task: Task) -> None:
+        """Run a task as a thread of this process."""
+        facts = self.wiring.facts(task)
+        connection = self.wiring.take_socket(task)
+        definition = self.layout.stages[task.stage].definition
+
+        def body() -> None:
+            with connection:
+                run_task(
+                    facts,
+                    control=SocketControl(connection),
+                    waiter=PollWaiter(connection.fileno()),
+                    definition=definition,
+                )
+
+        thread = threading.Thread(target=body, name=f"{facts.stage}.{facts.instance}", daemon=True)
+        self._threads[task.id] = thread
+        thread.start()
+
+    def add_inline(self, task: Task) -> None:
+        """Take a task into this pipe's single thread of work; ``poll`` runs it."""
+        if self._inline is None:
+            self._inline = InlineScheduler()
+        scheduler = self._inline
+        facts = self.wiring.facts(task)
+        definition = self.layout.stages[task.stage].definition
+
+        def body() -> None:
+            run_task(
+                facts,
+                control=DirectControl(lambda message: self._listen(task.id, message)),
+                waiter=scheduler,
+                definition=definition,
+            )
+
+        scheduler.add(body)
+
+    def grace_left(self) -> float | None:
+        """Seconds until tasks are ended by force; None while none is to be."""
+        return None if self._grace is None else max(0.0, self._grace - time.monotonic())
+
+    def check_grace(self) -> None:
+        """End by force what did not end by itself in time."""
+        if self._grace is not None and time.monotonic() >= self._grace:
+            self._grace = None
+            self._handle(GraceExpired())
+
+    def signal(self, task: int, pid: int) -> None:
+        """Kill one task's process."""
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            self.pids.pop(task, None)
+
+    def release(self) -> None:
+        """Keep the last statistics, and give everything back."""
+        if self._last is None:
+            self._last = read_statistics(self.wiring, self.name, self.started)
+            self._ended = time.monotonic()
+            self.wiring.close()
+
+    # ---- inside
+
+    def _run_inline(self) -> None:
+        assert self._inline is not None  # noqa: S101 - the caller has looked
+        self._inline.run()
+        for task in self.layout.tasks:
+            self.exited(task.id, 0)
+        self._monitor.step(0.0)
+
+    def _listen(self, task: int, message: Message) -> None:
+        facts = message.facts
+        match message.what:
+            case "ready":
+                self._handle(TaskReady(task))
+            case "finished":
+                self._handle(TaskFinished(task))
+            case "result":
+                values = facts.get("values")
+                self._results[task] = values if isinstance(values, Mapping) else {}
+            case "notice" if self._on_notice is not None:
+                stage = self.layout.stages[self.layout.tasks[task].stage].name
+                given = facts.get("given")
+                self._on_notice(
+                    stage,
+                    self.layout.tasks[task].instance,
+                    str(facts.get("kind")),
+                    given if isinstance(given, Mapping) else {},
+                )
+            case "failed":
+                failure = _failure(facts)
+                if self._failure is None:
+                    self._failure = failure
+                self._handle(TaskFailed(task, str(failure)))
+
+    def _handle(self, event: Event) -> None:
+        for effect in self._core.handle(event):
+            match effect:
+                case StopTask(task):
+                    self._stop_task(task)
+                case KillTask(task):
+                    self._monitor.kill(self, task)
+                case StartGrace():
+                    self.wiring.segment.request_stop()
+                    self._grace = time.monotonic() + _GRACE
+                case Report(culprit=culprit, reason=reason) if culprit >= 0:
+                    # The table still says what the dead task held; soon it is gone.
+                    self._failure = self._failure or self._death(culprit, reason)
+
+    def _stop_task(self, task: int) -> None:
+        if self._inline is not None:
+            self._inline.stop()
+        control = self.wiring.sockets.get(task)
+        if control is None:
+            return
+        try:
+            control.send(b"{}")
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            return  # it has been told, or is gone
+
+    def _death(self, task: int, reason: str) -> StageFailedError:
+        found = self.layout.tasks[task]
+        held = self.wiring.held_by(task) if self._last is None else []
+        return StageFailedError(
+            stage=self.layout.stages[found.stage].name,
+            instance=found.instance,
+            sequence=held[0] if held else -1,
+            cause=reason,
+            cause_code="killed" if "signal" in reason else "exit",
+        )
+
+
+def _has_message(control: socket.socket) -> bool:
+    try:
+        return bool(control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except (BlockingIOError, ConnectionResetError):
+        return False
+
+
+def _failure(facts: Mapping[str, object]) -> StageFailedError:
+    def text(name: str) -> str:
+        return str(facts.get(name, ""))
+
+    def number(name: str, default: int) -> int:
+        value = facts.get(name)
+        return value if isinstance(value, int) else default
+
+    return StageFailedError(
+        stage=text("stage"),
+        instance=number("instance", -1),
+        sequence=number("sequence", -1),
+        cause=text("cause"),
+        cause_code=text("cause_code"),
+        cause_status=number("cause_status", 70),
+        cause_hint=text("cause_hint"),
+    )

@@ -1,0 +1,225 @@
+"""The monitor, embedded in the calling process: starts pipes, watches them, ends them.
+
+It does what ``core`` decides.  Nothing runs in the background here: the caller's ``wait`` and
+``step`` are the loop, so that a program that embeds it has no thread it did not start.
+
+Source: seed, "Master_Monitor", "Status Monitoring"; SPEC C7, C9, C15-C20; DESIGN D7.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import selectors
+import socket
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from datamover.ids import PipeName
+from datamover.monitor.forkserver import Exited, Started
+from datamover.monitor.launcher import Launcher
+from datamover.monitor.live import LivePipe, Notify
+from datamover.pipe.layout import lay_out
+from datamover.pipe.spec import Mode, PipeSpec
+from datamover.units import Bytes
+
+if TYPE_CHECKING:
+    from datamover.monitor.live import Outcome
+
+__all__ = ["Monitor", "run"]
+
+_COUNTER: Final = itertools.count()
+_TICK: Final = 0.5
+
+
+class Monitor:
+    """Owns a fork server and any number of pipes; close it to end them all.
+
+    Not thread-safe: one thread calls it.
+    """
+
+    def __init__(self, *, preload: list[str] | None = None) -> None:
+        """Make a monitor; nothing is started before it is needed.
+
+        Args:
+            preload: Modules that the fork server imports while it warms up.
+        """
+        self._selector = selectors.DefaultSelector()
+        self._launcher: Launcher | None = None
+        self._preload = preload or []
+        self._pipes: list[LivePipe] = []
+        self._tickets: dict[int, tuple[LivePipe, int]] = {}
+
+    def __enter__(self) -> Self:
+        """Use it in a ``with`` statement."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End every pipe, then the fork server."""
+        self.close()
+
+    def warm_up(self) -> None:
+        """Start the fork server now, so that the first pipe need not wait for it.
+
+        Blocking: never; the server imports in its own time.
+        """
+        if self._launcher is None:
+            self._launcher = Launcher()
+            self._selector.register(self._launcher, selectors.EVENT_READ, None)
+            self._launcher.preload(["datamover.stages.middle.order", *self._preload])
+
+    def start(self, spec: PipeSpec, *, on_notice: Notify | None = None) -> LivePipe:
+        """Build a pipe and start its tasks.
+
+        Args:
+            spec: What to build.
+            on_notice: Called with (stage, instance, kind, facts) for each notice of a stage.
+
+        Raises:
+            SpecError: It cannot be built; nothing was started.
+            PipeError: The fork server is gone.
+
+        Blocking: never; tasks attach while the caller waits.
+        """
+        layout = lay_out(spec, cache=last_level_cache())
+        name = PipeName(
+            f"{spec.name}-{os.getpid()}-{time.time_ns():x}-{next(_COUNTER)}@{socket.gethostname()}"
+        )
+        pipe = LivePipe(name, layout, monitor=self, on_notice=on_notice)
+        self._pipes.append(pipe)
+        for task, control in pipe.wiring.sockets.items():
+            self._selector.register(control, selectors.EVENT_READ, (pipe, task))
+        try:
+            self._launch(pipe)
+        except BaseException:
+            pipe.stop("a task that could not be started")
+            self._forget(pipe)
+            raise
+        return pipe
+
+    def _launch(self, pipe: LivePipe) -> None:
+        for task in pipe.layout.tasks:
+            mode = pipe.layout.stages[task.stage].mode
+            if mode is Mode.PROCESS:
+                self.warm_up()
+                assert self._launcher is not None  # noqa: S101 - warm_up has just made it
+                ticket = self._launcher.spawn(pipe.wiring.facts(task))
+                self._tickets[ticket] = (pipe, task.id)
+                pipe.wiring.give_away(task)
+            elif mode is Mode.THREAD:
+                pipe.start_thread(task)
+            else:
+                pipe.add_inline(task)
+
+    def step(self, timeout: float) -> None:
+        """Handle what has happened, waiting at most ``timeout`` seconds for something to.
+
+        Blocking: until something happened, at most ``timeout``.
+        """
+        due = [pipe.grace_left() for pipe in self._pipes]
+        soonest = min([timeout, *[left for left in due if left is not None]])
+        for key, _ in self._selector.select(max(0.0, soonest)):
+            if key.data is None:
+                self._hear_server()
+            else:
+                pipe, task = key.data
+                if not pipe.hear(task) and pipe.wiring.sockets.get(task) is key.fileobj:
+                    self._selector.unregister(key.fileobj)
+        for pipe in list(self._pipes):
+            pipe.check_grace()
+            if pipe.is_over:
+                self._forget(pipe)
+
+    def kill(self, pipe: LivePipe, task: int) -> None:
+        """End one task by force."""
+        pid = pipe.pids.get(task)
+        if pid:
+            pipe.signal(task, pid)
+
+    def close(self) -> None:
+        """End every pipe and the fork server; idempotent.
+
+        Blocking: until they have ended, a few seconds at most.
+        """
+        for pipe in list(self._pipes):
+            pipe.stop("the monitor, which is closing")
+        deadline = time.monotonic() + 10.0
+        while self._pipes and time.monotonic() < deadline:
+            self.step(_TICK)
+        for pipe in list(self._pipes):
+            self._forget(pipe)
+        if self._launcher is not None:
+            self._selector.unregister(self._launcher)
+            self._launcher.close()
+            self._launcher = None
+        self._selector.close()
+
+    def _hear_server(self) -> None:
+        launcher = self._launcher
+        reports = launcher.reports() if launcher is not None else None
+        if reports is None:
+            self._lose_server()
+            return
+        for report in reports:
+            pipe, task = self._tickets[report.ticket]
+            match report:
+                case Started(pid=pid) if pid:
+                    pipe.pids[task] = pid
+                case Started():
+                    del self._tickets[report.ticket]
+                    pipe.hear_all(task)
+                    pipe.exited(task, 71)
+                case Exited(status=status):
+                    del self._tickets[report.ticket]
+                    pipe.hear_all(task)
+                    pipe.exited(task, status)
+
+    def _lose_server(self) -> None:
+        """The fork server died, and every task of it: end their pipes."""
+        if self._launcher is not None:
+            self._selector.unregister(self._launcher)
+            self._launcher.close()
+            self._launcher = None
+        for pipe, task in list(self._tickets.values()):
+            pipe.exited(task, -9)
+        self._tickets.clear()
+
+    def _forget(self, pipe: LivePipe) -> None:
+        if pipe not in self._pipes:
+            return
+        self._pipes.remove(pipe)
+        for control in pipe.wiring.sockets.values():
+            if control.fileno() >= 0 and control in self._selector.get_map():
+                self._selector.unregister(control)
+        pipe.release()
+
+
+def run(spec: PipeSpec, *, on_notice: Notify | None = None) -> Outcome:
+    """Run a pipe to its end in a monitor of its own, and return what came of it.
+
+    Raises:
+        SpecError: It cannot be built.
+        StageFailedError: A stage ended abnormally; everything was stopped and given back.
+
+    Blocking: until the pipe has ended.
+    """
+    with Monitor() as monitor:
+        return monitor.start(spec, on_notice=on_notice).wait()
+
+
+def last_level_cache() -> Bytes:
+    """Bytes of the processor's last-level cache; 32 MiB where the system does not say."""
+    for level in (4, 3, 2):
+        try:
+            size = os.sysconf(f"SC_LEVEL{level}_CACHE_SIZE")
+        except (ValueError, OSError):
+            continue
+        if size > 0:
+            return Bytes(size)
+    return Bytes(32 << 20)

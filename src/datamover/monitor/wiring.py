@@ -1,0 +1,118 @@
+"""A laid-out pipe's kernel objects: its segment, its queues, its control sockets.
+
+Source: seed, "Attachments"; SPEC A7-A9, A19-A21, C8, C12, C18; docs/spec/shm-layout.md.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from datamover.pipe.facts import Descriptors, TaskFacts
+from datamover.pipe.spec import OnQuota
+from datamover.shm.segment import DESCRIPTOR, Segment
+from datamover.shm.tokens import Token, TokenQueue
+
+if TYPE_CHECKING:
+    from datamover.pipe.layout import Layout, Task
+
+__all__ = ["Wiring"]
+
+
+class Wiring:
+    """Everything that one pipe holds of the system on this machine; ``close`` gives it back."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Make the segment, the queues and the sockets, and fill the free queues.
+
+        Raises:
+            OSError: The system refuses; nothing is left.
+        """
+        self.layout = layout
+        self.segment = Segment.create(layout.geometry)
+        self.queues: list[TokenQueue] = []
+        self.free: dict[int, TokenQueue] = {}
+        self.sockets: dict[int, socket.socket] = {}
+        self._theirs: dict[int, socket.socket] = {}
+        try:
+            self._make()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self) -> None:
+        layout = self.layout
+        # Room for every buffer, every end and every completion that may wait at once.
+        tokens = 2 * layout.geometry.buffers + 2 * len(layout.tasks)
+        self.queues = [TokenQueue(tokens) for _ in layout.stages[1:]]
+        table = self.segment.descriptors()
+        for task in layout.allocators():
+            queue = self.free[task.id] = TokenQueue(len(task.buffers) + 1)
+            for index in task.buffers:
+                DESCRIPTOR.pack_into(table, index * 64, 0, task.id, task.id, 0, 0, 0, 0, 0)
+                queue.put(Token(index, 0, 0))
+        table.release()
+        for task in layout.tasks:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.setblocking(False)
+            self.sockets[task.id], self._theirs[task.id] = ours, theirs
+
+    def facts(self, task: Task) -> TaskFacts:
+        """Return what a task is told; the descriptor numbers are this process's."""
+        stage = self.layout.stages[task.stage]
+        last = task.stage == len(self.layout.stages) - 1
+        return TaskFacts(
+            id=task.id,
+            pipe=self.layout.name,
+            stage=stage.name,
+            use=stage.definition.reference,
+            instance=task.instance,
+            instances=stage.instances,
+            settings=dict(stage.spec.settings),
+            segment=self.segment.identity,
+            descriptors=Descriptors(
+                segment=self.segment.descriptor,
+                control=self._theirs[task.id].fileno(),
+                input=self.queues[task.stage - 1].reader if task.stage else -1,
+                output=-1 if last else self.queues[task.stage].writer,
+                free={str(task.id): self.free[task.id].reader} if task.buffers else {},
+                release={str(owner): queue.writer for owner, queue in self.free.items()},
+            ),
+            producers=task.producers,
+            consumers=task.consumers,
+            share=len(task.buffers),
+            terminates=stage.spec.on_quota is OnQuota.TERMINATE,
+            resequences=stage.resequences,
+            fan_out=stage.definition.info.fan_out.value,
+        )
+
+    def take_socket(self, task: Task) -> socket.socket:
+        """Hand out the task's end of its control socket; the caller closes it."""
+        return self._theirs.pop(task.id)
+
+    def give_away(self, task: Task) -> None:
+        """Close the task's end here: the task has its own, and its death must show."""
+        theirs = self._theirs.pop(task.id, None)
+        if theirs is not None:
+            theirs.close()
+
+    def held_by(self, task: int) -> list[int]:
+        """The sequence numbers of the buffers that a dead task owned, lowest first."""
+        table = self.segment.descriptors()
+        found = []
+        for index in range(self.layout.geometry.buffers):
+            state, owner, _, _, sequence, *_ = DESCRIPTOR.unpack_from(table, index * 64)
+            if state == 1 and owner == task:
+                found.append(sequence)
+        table.release()
+        return sorted(found)
+
+    def close(self) -> None:
+        """Give everything back; idempotent."""
+        for queue in [*self.queues, *self.free.values()]:
+            queue.close()
+        for end in [*self.sockets.values(), *self._theirs.values()]:
+            end.close()
+        self.queues, self.free, self.sockets, self._theirs = [], {}, {}, {}
+        if self.segment.descriptor >= 0:
+            self.segment.close()

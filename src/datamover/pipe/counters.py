@@ -1,0 +1,79 @@
+"""One instance's record in the segment: it alone writes, anyone reads.
+
+Source: SPEC X5 (the measuring half); docs/spec/shm-layout.md, "Instance record".
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from datamover.shm.statistics import Wait
+
+if TYPE_CHECKING:
+    from datamover.units import Nanoseconds
+
+__all__ = ["Counters"]
+
+_WAITED: Final = {Wait.INPUT: 4, Wait.BUFFER: 5, Wait.OUTPUT: 6}
+_STARTED, _ENDED, _WAITS, _SINCE, _COPIED, _HELD, _SEQUENCE, _CPU = 7, 8, 9, 10, 11, 12, 13, 14
+
+
+class Counters:
+    """Writes one record; each method is a few stores and never waits."""
+
+    def __init__(self, record: memoryview) -> None:
+        self._record = record
+
+    def start(self) -> None:
+        """Note that the instance has begun."""
+        self._record[_STARTED] = time.monotonic_ns()
+
+    def end(self) -> None:
+        """Note that the instance has ended."""
+        self._record[_CPU] = time.thread_time_ns()
+        self._record[_ENDED] = time.monotonic_ns()
+        self._record[_WAITS] = Wait.NOTHING
+
+    def received(self, used: int, sequence: int, held: int) -> None:
+        """Count one buffer in."""
+        record = self._record
+        record[0] += 1
+        record[1] += used
+        record[_HELD] = held
+        record[_SEQUENCE] = sequence + 1
+
+    def sent(self, used: int, held: int) -> None:
+        """Count one buffer out."""
+        record = self._record
+        record[2] += 1
+        record[3] += used
+        record[_HELD] = held
+
+    def copied(self, used: int) -> None:
+        """Count bytes that went on in another buffer than they came in."""
+        self._record[_COPIED] += used
+
+    def begin_wait(self, what: Wait) -> Nanoseconds:
+        """Note that the instance waits, and since when; return that time."""
+        record = self._record
+        now = time.monotonic_ns()
+        record[_SINCE] = now
+        record[_WAITS] = what
+        record[_CPU] = time.thread_time_ns()
+        return now  # type: ignore[return-value]
+
+    def end_wait(self, what: Wait, since: Nanoseconds) -> None:
+        """Note that the wait that began at ``since`` is over."""
+        record = self._record
+        record[_WAITED[what]] += time.monotonic_ns() - since
+        record[_WAITS] = Wait.NOTHING
+
+    @property
+    def sequence(self) -> int:
+        """The number in work, or -1."""
+        return int(self._record[_SEQUENCE]) - 1
+
+    def release(self) -> None:
+        """Let go of the segment."""
+        self._record.release()

@@ -1,0 +1,80 @@
+"""What a task is told when it starts: plain values, and the numbers of its descriptors.
+
+Source: seed, "Attachments"; SPEC C12; docs/spec/shm-layout.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+__all__ = ["Descriptors", "TaskFacts"]
+
+
+class Descriptors(msgspec.Struct, frozen=True, kw_only=True):
+    """The open descriptors of a task; -1: it has none of this kind.
+
+    Attributes:
+        free: Free queues to take from (its own), by allocating instance.
+        release: Free queues to give back to, by allocating instance.
+    """
+
+    segment: int
+    control: int
+    input: int = -1
+    output: int = -1
+    free: Mapping[str, int] = {}
+    release: Mapping[str, int] = {}
+
+    def numbers(self) -> list[int]:
+        """Every descriptor, in a fixed order, for sending."""
+        fixed = [self.segment, self.control, self.input, self.output]
+        found = [n for n in fixed if n >= 0]
+        return [*found, *self.free.values(), *self.release.values()]
+
+    def renumbered(self, numbers: list[int]) -> Descriptors:
+        """Return the same with the numbers that the descriptors have in another process."""
+        left = iter(numbers)
+        fixed = [
+            next(left) if n >= 0 else -1
+            for n in (self.segment, self.control, self.input, self.output)
+        ]
+        return Descriptors(
+            segment=fixed[0],
+            control=fixed[1],
+            input=fixed[2],
+            output=fixed[3],
+            free={key: next(left) for key in self.free},
+            release={key: next(left) for key in self.release},
+        )
+
+
+class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One task.
+
+    Attributes:
+        id: Its number in the pipe, and its record in the segment.
+        use: The stage's reference.
+        settings: The stage's settings, plain.
+        segment: Identity of the segment it must attach to.
+        share: Buffers it may have in use; 0 when it does not allocate.
+        terminates: Asking for more ends it.
+        resequences: It puts back in order what it receives.
+    """
+
+    id: int
+    pipe: str
+    stage: str
+    use: str
+    instance: int
+    instances: int
+    settings: Mapping[str, object]
+    segment: bytes
+    descriptors: Descriptors
+    producers: int
+    consumers: int
+    share: int
+    terminates: bool
+    resequences: bool
+    fan_out: str

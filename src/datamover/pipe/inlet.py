@@ -1,0 +1,116 @@
+"""Where tokens arrive: the reading end of one queue, as one task sees it.
+
+A lone consumer takes up to 64 tokens with one system call; instances that share a queue take one
+at a time, so that whoever is free takes the next.
+
+Source: seed, "Data Transfer Implementation"; SPEC A11, A12, B3; LIMITS: handoff, drained pipes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import BufferTimeoutError, PipeError
+from datamover.shm.tokens import END, TOKEN
+
+if TYPE_CHECKING:
+    from datamover.pipe.counters import Counters
+    from datamover.pipe.waiter import Waiter
+    from datamover.shm.statistics import Wait
+
+__all__ = ["Inlet"]
+
+_BATCH: Final = 64
+
+
+class Inlet:
+    """Takes tokens until every producer has sent its end.
+
+    Invariant: tokens in ``_box`` are this task's, and nobody else's.
+    """
+
+    def __init__(
+        self,
+        reader: int,
+        *,
+        ends: int,
+        lone: bool,
+        wait: Wait,
+        waiter: Waiter,
+        counters: Counters,
+    ) -> None:
+        self._reader = reader
+        self._ends = ends
+        self._size = TOKEN.size * (_BATCH if lone else 1)
+        self._wait = wait
+        self._waiter = waiter
+        self._counters = counters
+        self._box: deque[tuple[int, int, int]] = deque()
+
+    def take(self, timeout: float | None) -> tuple[int, int, int] | None:
+        """Return the next token (index, used, sequence); ``None`` after the last end.
+
+        Raises:
+            BufferTimeoutError: None came in time; nothing was taken.
+            StopRequestedError: The monitor wants this task to end.
+
+        Blocking: until one comes, at most ``timeout`` seconds.
+        """
+        box = self._box
+        while True:
+            if not box:
+                if not self._ends:
+                    return None
+                self._fill(timeout)
+            token = box.popleft()
+            if token[0] != END:
+                return token
+            self._ends -= 1
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every producer's end was taken."""
+        return not self._ends and not self._box
+
+    def is_empty(self) -> bool:
+        """Whether the next ``take`` would wait; one system call.
+
+        Blocking: never.
+        """
+        if self._box:
+            return False
+        try:
+            data = os.read(self._reader, self._size)
+        except BlockingIOError:
+            return True
+        self._keep(data)
+        return False
+
+    def _fill(self, timeout: float | None) -> None:
+        try:
+            data = os.read(self._reader, self._size)
+        except BlockingIOError:
+            data = self._wait_for(timeout)
+        self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        if len(data) % TOKEN.size or not data:
+            raise PipeError
+        self._box.extend(TOKEN.iter_unpack(data))
+
+    def _wait_for(self, timeout: float | None) -> bytes:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        since = self._counters.begin_wait(self._wait)
+        try:
+            while True:
+                if not self._waiter.wait(self._reader, deadline):
+                    raise BufferTimeoutError(waited_s=timeout or 0.0)
+                try:
+                    return os.read(self._reader, self._size)
+                except BlockingIOError:
+                    continue  # another instance was faster
+        finally:
+            self._counters.end_wait(self._wait, since)

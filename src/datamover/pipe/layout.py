@@ -1,0 +1,218 @@
+"""From a specification to tasks, queues and shares: everything decided before anything starts.
+
+    head ×1 ══▶ queue 1 ══▶ middle ×p ══▶ queue 2 ══▶ tail ×1
+      ▲                       ▲                          │ free
+      └── free queue 0        └── free queues 1…p ◀──────┘
+
+Queue i is the output of stage i and the input of stage i+1.  The free queues close the ring: what
+the tail frees is what the allocators take.  Each allocating instance has its own, filled with its
+share of the pool, so that quota and free list are one thing and cannot drift.
+
+Source: seed FIG. 4A, 4B, 7, "Fairness"; SPEC A2-A4, A9, A15, A20-A22, B1-B5; ADR 0003, 0004.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from datamover.errors import SpecError
+from datamover.pipe.definition import Definition, find
+from datamover.pipe.spec import Mode, PipeSpec, StageSpec
+from datamover.pipe.stage import Role
+from datamover.shm.buffer import TAG_SIZE, TRAILER_SIZE
+from datamover.shm.segment import Geometry
+from datamover.units import Bytes
+
+__all__ = ["LaidStage", "Layout", "Task", "lay_out"]
+
+_ORDER: Final = "order"
+_LEAST_SHARE: Final = 2
+_USUAL_SHARE: Final = 4
+_LEAST_POOL: Final = 8
+_MAX_INSTANCES: Final = 256
+_MAX_STAGES: Final = 64
+_DEFAULT_CACHE: Final = Bytes(32 << 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaidStage:
+    """One stage in its place.
+
+    Attributes:
+        resequences: It puts back in order what the instances before it send.
+        stamps: It numbers what it sends to the instances behind it.
+        inserted: The engine put it there, between two multi-instance stages.
+        share: Buffers of each instance; 0 when it does not allocate.
+    """
+
+    name: str
+    spec: StageSpec
+    definition: Definition
+    instances: int
+    mode: Mode
+    resequences: bool
+    stamps: bool
+    inserted: bool
+    share: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One instance of one stage: what a port needs to know.
+
+    Attributes:
+        id: Its number in the pipe, and its record in the segment.
+        producers: How many instances send to it; each sends one end.
+        consumers: How many ends it sends when it has finished.
+        buffers: The indices of its share; empty when it does not allocate.
+    """
+
+    id: int
+    stage: int
+    instance: int
+    producers: int
+    consumers: int
+    buffers: range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """A pipe that can be built."""
+
+    name: str
+    stages: tuple[LaidStage, ...]
+    tasks: tuple[Task, ...]
+    geometry: Geometry
+
+    def allocators(self) -> list[Task]:
+        """The tasks that have a share, in the order of their ids."""
+        return [task for task in self.tasks if task.buffers]
+
+
+def lay_out(spec: PipeSpec, *, cache: Bytes = _DEFAULT_CACHE) -> Layout:
+    """Decide every task, queue and share of a pipe.
+
+    Args:
+        spec: What is wanted.
+        cache: The processor's last-level cache: a pool of automatic size keeps to half of it.
+
+    Raises:
+        SpecError: The pipe cannot be built; the text has the numbers.
+    """
+    chosen = _stages(spec)
+    wide = [stage.instances > 1 for stage, _ in chosen]
+    names = _names([stage.name or found.info.name for stage, found in chosen])
+    shares, buffers = _shares(spec, chosen, cache)
+    stages = tuple(
+        LaidStage(
+            name=names[i],
+            spec=stage,
+            definition=found,
+            instances=stage.instances,
+            mode=Mode.INLINE if spec.mode is Mode.INLINE else stage.mode or spec.mode,
+            resequences=i > 0 and wide[i - 1] and not wide[i],
+            stamps=i + 1 < len(chosen) and wide[i + 1] and not wide[i],
+            inserted=found.info.name == _ORDER and stage.name == "",
+            share=shares[i],
+        )
+        for i, (stage, found) in enumerate(chosen)
+    )
+    tasks = _tasks(stages)
+    geometry = Geometry(buffers=buffers, buffer_size=Bytes(spec.buffer_size), instances=len(tasks))
+    return Layout(name=spec.name, stages=stages, tasks=tasks, geometry=geometry)
+
+
+def _stages(spec: PipeSpec) -> list[tuple[StageSpec, Definition]]:
+    given = [(stage, stage.resolved() or find(stage.use)) for stage in spec.stages]
+    if not _LEAST_SHARE <= len(given) <= _MAX_STAGES:
+        raise SpecError(reason=f"a pipe has 2 to {_MAX_STAGES} stages, not {len(given)}")
+    if spec.buffer_size < 1:
+        raise SpecError(reason=f"buffer_size: {spec.buffer_size}")
+    for place, (stage, found) in enumerate(given):
+        _check(stage, found, first=place == 0, last=place == len(given) - 1)
+    chosen = [given[0]]
+    for stage, found in given[1:]:
+        if stage.instances > 1 and chosen[-1][0].instances > 1:
+            order = StageSpec(use=_ORDER)
+            chosen.append((order, find(_ORDER)))
+        chosen.append((stage, found))
+    return chosen
+
+
+def _check(stage: StageSpec, found: Definition, *, first: bool, last: bool) -> None:
+    info = found.info
+    due = Role.HEAD if first else Role.TAIL if last else Role.MIDDLE
+    if info.role is not due:
+        raise SpecError(reason=f"stage {info.name} is a {info.role}, and stands where a {due} must")
+    if not 1 <= stage.instances <= _MAX_INSTANCES:
+        raise SpecError(
+            reason=f"stage {info.name}: instances is {stage.instances}, "
+            f"it must be 1 to {_MAX_INSTANCES}"
+        )
+    if stage.instances > 1 and not info.parallel:
+        raise SpecError(
+            reason=f"stage {info.name} runs in one instance only, not {stage.instances}"
+        )
+    if stage.mode is Mode.INLINE:
+        raise SpecError(reason=f"stage {info.name}: inline is a mode of the whole pipe")
+    found.convert(stage.settings)
+
+
+def _names(wanted: list[str]) -> list[str]:
+    names: list[str] = []
+    for name in wanted:
+        count = sum(1 for other in wanted[: len(names)] if other == name)
+        names.append(f"{name}-{count + 1}" if count else name)
+    return names
+
+
+def _shares(
+    spec: PipeSpec, chosen: list[tuple[StageSpec, Definition]], cache: Bytes
+) -> tuple[list[int], int]:
+    """Return each stage's share for one instance, and the pool's size."""
+    allocating = [(s, f) for s, f in chosen if f.info.allocates]
+    fixed = sum(s.share * s.instances for s, _ in allocating if s.share)
+    free = sum(s.instances for s, _ in allocating if not s.share)
+    buffers = spec.buffers or _pool(spec, fixed, free, cache)
+    equal = (buffers - fixed) // free if free else 0
+    for stage, found in allocating:
+        share = stage.share or equal
+        if share < _LEAST_SHARE:
+            raise SpecError(
+                reason=f"stage {found.info.name}: {buffers} buffers, {fixed} of them promised, "
+                f"leave {max(0, equal)} for each of {free} allocating instances; "
+                f"each needs {_LEAST_SHARE}"
+            )
+    if fixed > buffers:
+        raise SpecError(reason=f"shares add up to {fixed} buffers, the pool has {buffers}")
+    return [
+        (stage.share or equal) if found.info.allocates else 0 for stage, found in chosen
+    ], buffers
+
+
+def _pool(spec: PipeSpec, fixed: int, free: int, cache: Bytes) -> int:
+    slot = TAG_SIZE + spec.buffer_size + TRAILER_SIZE
+    fits = (cache // 2 // slot - fixed) // free if free else 0
+    share = min(_USUAL_SHARE, max(_LEAST_SHARE, fits))
+    pool = fixed + free * share
+    return max(pool, min(_LEAST_POOL, cache // 2 // slot))
+
+
+def _tasks(stages: tuple[LaidStage, ...]) -> tuple[Task, ...]:
+    tasks: list[Task] = []
+    taken = 0
+    for place, stage in enumerate(stages):
+        for instance in range(stage.instances):
+            tasks.append(
+                Task(
+                    id=len(tasks),
+                    stage=place,
+                    instance=instance,
+                    producers=stages[place - 1].instances if place else 0,
+                    consumers=stages[place + 1].instances if place + 1 < len(stages) else 0,
+                    buffers=range(taken, taken + stage.share),
+                )
+            )
+            taken += stage.share
+    return tuple(tasks)

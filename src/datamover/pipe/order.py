@@ -1,0 +1,98 @@
+"""Put numbered items back in order.  Pure: no buffers, no queues, no clock.
+
+An item is (sequence, part): a stage may send several parts for one sequence, and says with
+``complete`` how many there were.  Items of one part carry ``last`` and need no such word.
+
+Source: seed, "Data Integrity", FIGs. 5A and 5B; SPEC B1-B6.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar
+
+from datamover.errors import SequenceError
+
+__all__ = ["Resequencer"]
+
+T = TypeVar("T")
+_UNKNOWN: Final = -1
+
+
+class Resequencer(Generic[T]):
+    """Releases items in order, each as soon as its turn has come.
+
+    Invariants: (``next_due``, part) only grows; nothing below it is held; at most ``window``
+    items are held.  ``window`` is the pool's buffer count: a gap that outlives every buffer can
+    never close, and saying so beats hanging.
+    """
+
+    def __init__(self, *, window: int) -> None:
+        self.next_due: int = 0
+        self._part: int = 0
+        self._window: int = window
+        self._held: dict[tuple[int, int], tuple[T, bool]] = {}
+        self._parts: dict[int, int] = {}
+
+    @property
+    def held(self) -> int:
+        """How many items wait for a predecessor."""
+        return len(self._held)
+
+    def push(self, sequence: int, item: T, *, part: int = 0, last: bool = True) -> list[T]:
+        """Accept one item; return those whose turn has come, oldest first, maybe none.
+
+        Raises:
+            SequenceError: The number was seen before, or the window is full and the item
+                that is due is not among those held.
+        """
+        if not self._held and sequence == self.next_due and part == self._part and last:
+            self.next_due += 1
+            self._part = 0
+            return [item] if not self._parts else [item, *self._release()]
+        if (sequence, part) < (self.next_due, self._part) or (sequence, part) in self._held:
+            raise SequenceError(sequence=sequence, reason=f"part {part} was seen before")
+        self._held[sequence, part] = (item, last)
+        ready = self._release()
+        if len(self._held) >= self._window:
+            raise SequenceError(sequence=self.next_due, reason="no buffer is left to bring it")
+        return ready
+
+    def complete(self, sequence: int, parts: int) -> list[T]:
+        """Learn that ``sequence`` has ``parts`` parts, maybe none; return what is due now.
+
+        Raises:
+            SequenceError: It was complete before, or more parts came than it says.
+        """
+        if sequence < self.next_due or sequence in self._parts:
+            raise SequenceError(sequence=sequence, reason="was complete before")
+        if sequence == self.next_due and self._part > parts:
+            raise SequenceError(sequence=sequence, reason=f"more than {parts} parts came")
+        self._parts[sequence] = parts
+        return self._release()
+
+    def finish(self) -> None:
+        """Learn that nothing will come any more.
+
+        Raises:
+            SequenceError: Something is held whose predecessor never came.
+        """
+        if self._held or self._parts or self._part:
+            raise SequenceError(sequence=self.next_due, reason="it never came")
+
+    def _release(self) -> list[T]:
+        ready: list[T] = []
+        while True:
+            if self._parts.get(self.next_due, _UNKNOWN) == self._part:
+                del self._parts[self.next_due]
+                self.next_due += 1
+                self._part = 0
+                continue
+            found = self._held.pop((self.next_due, self._part), None)
+            if found is None:
+                return ready
+            item, last = found
+            ready.append(item)
+            self._part += 1
+            if last:
+                self.next_due += 1
+                self._part = 0

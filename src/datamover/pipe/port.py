@@ -1,0 +1,354 @@
+"""The four verbs, for one task: alloc, receive, send, free.
+
+A port owns no lock and speaks to nobody: it reads and writes tokens, and writes descriptors and
+counters that are its own.  Around a multi-instance stage the single side keeps the order:
+
+    sender ×1  ══ stamps ══▶  ×p  ══ keeps the stamp ══▶  ×1 receiver puts back in order
+
+Source: seed, "Allocation: Receive: Send: Free", "Data Integrity"; SPEC A11-A18, A20-A24, B1-B6.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import (
+    OwnershipError,
+    QuotaError,
+    RoleError,
+    SequenceError,
+    StopRequestedError,
+)
+from datamover.pipe.inlet import Inlet
+from datamover.pipe.order import Resequencer
+from datamover.pipe.stage import FanOut, Role
+from datamover.shm.segment import DESCRIPTOR
+from datamover.shm.statistics import Wait
+from datamover.shm.tokens import COMPLETE, END, TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from datamover.errors import Fact
+    from datamover.pipe.control import Control
+    from datamover.pipe.counters import Counters
+    from datamover.pipe.facts import TaskFacts
+    from datamover.pipe.waiter import Waiter
+    from datamover.shm.buffer import Buffer
+    from datamover.shm.segment import Segment
+
+__all__ = ["TaskPort"]
+
+_STOP: Final = 16
+_FREE, _OWNED, _QUEUED = 0, 1, 2
+_RECORD: Final = 64
+_LAST: Final = 1
+
+
+class TaskPort:
+    """One task's port: every role's verbs, each refused where the role does not have it.
+
+    After StopRequestedError or any other PipeError the port is broken for good: the task ends.
+    """
+
+    def __init__(
+        self,
+        facts: TaskFacts,
+        segment: Segment,
+        *,
+        control: Control,
+        counters: Counters,
+        waiter: Waiter,
+    ) -> None:
+        self.stage = facts.stage
+        self.instance = facts.instance
+        self.instances = facts.instances
+        self.buffer_size = int(segment.geometry.buffer_size)
+        self._facts = facts
+        self._segment = segment
+        self._words = segment.words
+        self._descriptors = segment.descriptors()
+        self._control = control
+        self._counters = counters
+        self._room = int(segment.geometry.room)
+        self._buffers = segment.geometry.buffers
+        self._held: dict[int, Buffer] = {}
+        self._due: deque[tuple[int, int, int]] = deque()
+        self._order = (
+            Resequencer[tuple[int, int, int]](window=segment.geometry.buffers)
+            if facts.resequences
+            else None
+        )
+        self._keeps_stamp = facts.instances > 1 and facts.consumers > 0
+        self._stamp = 0
+        self._open: int | None = None
+        self._parts = 0
+        self._input = (
+            Inlet(
+                facts.descriptors.input,
+                ends=1 if facts.instances > 1 else facts.producers,
+                lone=facts.instances == 1,
+                wait=Wait.INPUT,
+                waiter=waiter,
+                counters=counters,
+            )
+            if facts.producers
+            else None
+        )
+        self._share = (
+            Inlet(
+                facts.descriptors.free[str(facts.id)],
+                ends=1,
+                lone=True,
+                wait=Wait.BUFFER,
+                waiter=waiter,
+                counters=counters,
+            )
+            if facts.share
+            else None
+        )
+
+    # ---- the four verbs
+
+    def alloc(self, *, timeout: float | None = None) -> Buffer:
+        """Wait for a free buffer of this instance's share; see ``HeadPort.alloc``."""
+        if self._words[_STOP]:
+            raise StopRequestedError
+        share = self._share
+        if share is None:
+            raise self._refused("alloc")
+        if share.is_empty():
+            self._check_share()
+        token = share.take(timeout)
+        if token is None:
+            raise self._refused("alloc")
+        buffer = self._segment.buffer(token[0], self._facts.id)
+        self._held[buffer.index] = buffer
+        me = self._facts.id
+        DESCRIPTOR.pack_into(
+            self._descriptors, buffer.index * _RECORD, _OWNED, me, me, 0, 0, 0, 0, 0
+        )
+        return buffer
+
+    def receive(self, *, timeout: float | None = None) -> Buffer | None:
+        """Take the next buffer in order; see ``TailPort.receive``."""
+        if self._words[_STOP]:
+            raise StopRequestedError
+        if self._open is not None:
+            self._close_item()
+        token = self._next(timeout)
+        if token is None:
+            return None
+        index, used, sequence = token
+        if index >= self._buffers:
+            raise OwnershipError(index=index, reason="the pool has no such buffer")
+        at = index * _RECORD
+        _, _, allocator, flags, _, part, _, tag_used = DESCRIPTOR.unpack_from(self._descriptors, at)
+        buffer = self._segment.buffer(index, allocator)
+        buffer.used = used
+        buffer.sequence = sequence
+        buffer.tag_used = tag_used
+        DESCRIPTOR.pack_into(
+            self._descriptors,
+            at,
+            _OWNED,
+            self._facts.id,
+            allocator,
+            flags,
+            sequence,
+            part,
+            used,
+            tag_used,
+        )
+        self._held[index] = buffer
+        if self._keeps_stamp:
+            self._open, self._parts = sequence, 0
+        self._counters.received(used, sequence, len(self._held))
+        return buffer
+
+    def send(self, buffer: Buffer, *, sequence: int | None = None) -> None:
+        """Pass a buffer on; see ``HeadPort.send``."""
+        if self._words[_STOP]:
+            raise StopRequestedError
+        facts = self._facts
+        if not facts.consumers:
+            raise self._refused("send")
+        index, used = buffer.index, buffer.used
+        if self._held.get(index) is not buffer:
+            raise OwnershipError(index=index, reason="sent by a stage that does not own it")
+        if not 0 <= used <= self._room or not 0 <= buffer.tag_used <= len(buffer.tag):
+            raise OwnershipError(index=index, reason=f"used is {used}, the buffer has {self._room}")
+        stamp, part, flags = self._stamped(sequence)
+        del self._held[index]
+        tag_used, allocator = buffer.tag_used, buffer.allocator
+        buffer.kill()
+        DESCRIPTOR.pack_into(
+            self._descriptors,
+            index * _RECORD,
+            _QUEUED,
+            facts.id,
+            allocator,
+            flags,
+            stamp,
+            part,
+            used,
+            tag_used,
+        )
+        if allocator == facts.id and self._input is not None:
+            self._counters.copied(used)
+        self._counters.sent(used, len(self._held))
+        os.write(facts.descriptors.output, TOKEN.pack(index, used, stamp))
+
+    def free(self, buffer: Buffer) -> None:
+        """Give a buffer back to the share that it came from; see ``TailPort.free``."""
+        index, allocator = buffer.index, buffer.allocator
+        if self._held.get(index) is not buffer:
+            raise OwnershipError(index=index, reason="freed by a stage that does not own it")
+        del self._held[index]
+        buffer.kill()
+        DESCRIPTOR.pack_into(
+            self._descriptors,
+            index * _RECORD,
+            _FREE,
+            self._facts.id,
+            allocator,
+            0,
+            0,
+            0,
+            0,
+            0,
+        )
+        os.write(self._facts.descriptors.release[str(allocator)], TOKEN.pack(index, 0, 0))
+
+    def incoming(self) -> Iterator[Buffer]:
+        """Yield buffers in order until the stage before has finished."""
+        while (buffer := self.receive()) is not None:
+            yield buffer
+
+    # ---- beside the data
+
+    def check(self) -> None:
+        """Raise StopRequestedError when the monitor wants this task to end."""
+        if self._words[_STOP]:
+            raise StopRequestedError
+
+    @contextmanager
+    def waiting(self, what: Wait) -> Iterator[None]:
+        """Account the time of a ``with`` block as waiting."""
+        since = self._counters.begin_wait(what)
+        try:
+            yield
+        finally:
+            self._counters.end_wait(what, since)
+
+    def notice(self, kind: str, **given: Fact) -> None:
+        """Tell the caller of the pipe; see ``Port.notice``."""
+        self._control.say("notice", {"kind": kind, "given": given})
+
+    def result(self, values: Mapping[str, Fact]) -> None:
+        """Leave this instance's result with the caller."""
+        self._control.say("result", {"values": dict(values)})
+
+    def finish(self) -> None:
+        """End the stream behind this task: it returned, and owes nothing.
+
+        Raises:
+            OwnershipError: It still holds buffers, or its input has not ended.
+        """
+        if self._held:
+            raise OwnershipError(
+                reason=f"the stage returned and still holds {len(self._held)} buffers"
+            )
+        if self._input is not None and not (self._input.has_ended and not self._due):
+            raise OwnershipError(reason="the stage returned before its input ended")
+        if self._open is not None:
+            self._close_item()
+        for _ in range(self._facts.consumers):
+            os.write(self._facts.descriptors.output, TOKEN.pack(END, 0, 0))
+
+    def release(self) -> None:
+        """Let go of the segment; handles that a failed stage left are dead."""
+        for buffer in self._held.values():
+            buffer.kill()
+        self._held.clear()
+        self._descriptors.release()
+        self._counters.release()
+
+    # ---- order
+
+    def _next(self, timeout: float | None) -> tuple[int, int, int] | None:
+        source = self._input
+        if source is None:
+            raise self._refused("receive")
+        order = self._order
+        if order is None:
+            return source.take(timeout)
+        due = self._due
+        while not due:
+            token = source.take(timeout)
+            if token is None:
+                order.finish()
+                return None
+            index, used, sequence = token
+            if index == COMPLETE:
+                due.extend(order.complete(sequence, used))
+                continue
+            if index >= self._buffers:
+                raise OwnershipError(index=index, reason="the pool has no such buffer")
+            fields = DESCRIPTOR.unpack_from(self._descriptors, index * _RECORD)
+            last = bool(fields[3] & _LAST)
+            due.extend(order.push(sequence, token, part=fields[5], last=last))
+        return due.popleft()
+
+    def _stamped(self, given: int | None) -> tuple[int, int, int]:
+        if not self._keeps_stamp:
+            stamp = self._stamp
+            self._stamp += 1
+            return stamp, 0, _LAST
+        if self._input is None:
+            if given is None:
+                raise SequenceError(
+                    sequence=-1, reason="a head of several instances must number what it sends"
+                )
+            return given, 0, _LAST
+        if self._open is None:
+            raise SequenceError(sequence=-1, reason="sent before anything was received")
+        part = self._parts
+        self._parts += 1
+        if self._facts.fan_out == FanOut.MANY:
+            return self._open, part, 0
+        if part:
+            raise SequenceError(
+                sequence=self._open, reason="a second buffer for one input; declare fan_out MANY"
+            )
+        return self._open, 0, _LAST
+
+    def _close_item(self) -> None:
+        sequence, parts = self._open, self._parts
+        self._open = None
+        if sequence is not None and (self._facts.fan_out == FanOut.MANY or not parts):
+            os.write(self._facts.descriptors.output, TOKEN.pack(COMPLETE, parts, sequence))
+
+    # ---- refusals
+
+    def _check_share(self) -> None:
+        """Nothing is free: refuse what would wait for ever, and what the policy forbids."""
+        facts = self._facts
+        own = sum(1 for buffer in self._held.values() if buffer.allocator == facts.id)
+        if own >= facts.share:
+            raise OwnershipError(
+                reason=f"stage {facts.stage} holds all {own} buffers of its share "
+                "and asks for one more: send or free one first"
+            )
+        if facts.terminates:
+            raise QuotaError(stage=facts.stage, instance=facts.instance, quota=facts.share)
+
+    def _refused(self, verb: str) -> RoleError:
+        facts = self._facts
+        role = (
+            Role.HEAD if not facts.producers else Role.TAIL if not facts.consumers else Role.MIDDLE
+        )
+        return RoleError(stage=facts.stage, role=role.value, verb=verb)

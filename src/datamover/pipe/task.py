@@ -1,0 +1,99 @@
+"""Run one instance of one stage, and say how it ended.
+
+This is one of the two places that catch everything: whatever a stage raises becomes a message to
+the monitor that names stage, instance, sequence and cause.
+
+Source: seed, "Status Monitoring"; SPEC A6, C9, C16; docs/ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import TYPE_CHECKING
+
+from datamover.errors import DataMoverError, StageFailedError, StopRequestedError
+from datamover.pipe.counters import Counters
+from datamover.pipe.definition import Definition, find
+from datamover.pipe.port import TaskPort
+from datamover.shm.segment import Segment
+
+if TYPE_CHECKING:
+    from datamover.pipe.control import Control
+    from datamover.pipe.facts import TaskFacts
+    from datamover.pipe.waiter import Waiter
+
+__all__ = ["run_task"]
+
+
+def run_task(
+    facts: TaskFacts,
+    *,
+    control: Control,
+    waiter: Waiter,
+    definition: Definition | None = None,
+) -> bool:
+    """Attach, run the stage to its end, and report; return whether it ended well.
+
+    Args:
+        facts: What the task is.
+        control: Where it reports.
+        waiter: How it waits.
+        definition: The stage, where it is known; found by its reference otherwise.
+
+    Blocking: until the stage returns or is stopped.
+    Ownership: the descriptors stay the caller's.
+    """
+    sequence = -1
+    try:
+        segment = Segment.attach(os.dup(facts.descriptors.segment), facts.segment)
+        counters = Counters(segment.record(facts.id))
+        port = TaskPort(facts, segment, control=control, counters=counters, waiter=waiter)
+        try:
+            found = definition or find(facts.use)
+            settings = found.convert(facts.settings)
+            counters.start()
+            control.say("ready", {})
+            if settings is None:
+                found.run(port)
+            else:
+                found.run(port, settings)
+            port.finish()
+        finally:
+            sequence = counters.sequence
+            counters.end()
+            port.release()
+            segment.close()
+        control.say("finished", {})
+    except StopRequestedError:
+        return True
+    except BaseException as error:
+        return _failed(control, facts, sequence, error)
+    return True
+
+
+def _failed(control: Control, facts: TaskFacts, sequence: int, error: BaseException) -> bool:
+    if isinstance(error, DataMoverError):
+        cause, code, hint = str(error), error.code, error.hint
+        status = error.exit_status
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        where = f" ({last[0].name}, line {last[0].lineno})" if last else ""
+        cause, code, status = f"{type(error).__name__}: {error}{where}", "exception", 70
+        hint = "DATAMOVER_DEBUG=1 prints where it happened"
+        if os.environ.get("DATAMOVER_DEBUG"):
+            traceback.print_exception(error)
+    report = StageFailedError(
+        stage=facts.stage,
+        instance=facts.instance,
+        sequence=sequence,
+        cause=cause,
+        cause_code=code,
+        cause_status=status,
+        cause_hint=hint,
+    )
+    try:
+        control.say("failed", {name: getattr(report, name) for name in report.__dataclass_fields__})
+    except StopRequestedError:
+        return False
+    return False

@@ -1,0 +1,205 @@
+"""The one piece of memory that the tasks of a pipe share: made once, never grown.
+
+Source: seed FIG. 2B (85), FIG. 2C (75); SPEC A7, A8; docs/spec/shm-layout.md.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, fcntl
+from typing import Final, Self
+
+from datamover.errors import MagicError, MalformedError, OwnershipError, TruncatedError
+from datamover.shm.buffer import TAG_SIZE, TRAILER_SIZE, Buffer
+from datamover.units import Bytes
+
+__all__ = ["DESCRIPTOR", "Geometry", "Segment"]
+
+DESCRIPTOR: Final = struct.Struct("<IIIIQIII")
+"""state, owner, allocator, flags, sequence, part, used, tag_used."""
+
+_PAGE: Final = 4096
+_MAGIC: Final = b"DMSEGMNT"
+_VERSION: Final = 1
+_HEADER: Final = struct.Struct("<8sIIIIII16s")
+_DESCRIPTOR_SIZE: Final = 64
+_RECORD_FIELDS: Final = 16
+_STOP_WORD: Final = 16  # the u32 at offset 64
+_MAX_BUFFERS: Final = 1 << 20
+_MAX_BUFFER_SIZE: Final = 1 << 30
+_MAX_INSTANCES: Final = 4096
+
+
+def _pages(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """How a segment is cut.
+
+    Attributes:
+        buffers: Slots.
+        buffer_size: Bytes a head fills of each.
+        instances: Tasks that have a record.
+    """
+
+    buffers: int
+    buffer_size: Bytes
+    instances: int
+
+    @property
+    def room(self) -> Bytes:
+        """Bytes of ``Buffer.data``: buffer_size and the trailer's room."""
+        return Bytes(self.buffer_size + TRAILER_SIZE)
+
+    @property
+    def stride(self) -> Bytes:
+        """Bytes from one slot to the next."""
+        return Bytes(_pages(TAG_SIZE + self.room))
+
+    @property
+    def records(self) -> int:
+        """Offset of the first instance record."""
+        return _pages(_PAGE + self.buffers * _DESCRIPTOR_SIZE)
+
+    @property
+    def slots(self) -> int:
+        """Offset of the first slot."""
+        return _pages(self.records + self.instances * _RECORD_FIELDS * 8)
+
+    @property
+    def size(self) -> Bytes:
+        """Bytes of the whole segment."""
+        return Bytes(self.slots + self.buffers * self.stride)
+
+    def check(self) -> None:
+        """Refuse what no pipe would ask for.
+
+        Raises:
+            MalformedError: A count or size is out of range.
+        """
+        if not 1 <= self.buffers <= _MAX_BUFFERS:
+            raise MalformedError(what="segment", reason=f"buffers: {self.buffers}")
+        if not 1 <= self.buffer_size <= _MAX_BUFFER_SIZE:
+            raise MalformedError(what="segment", reason=f"buffer size: {self.buffer_size}")
+        if not 1 <= self.instances <= _MAX_INSTANCES:
+            raise MalformedError(what="segment", reason=f"instances: {self.instances}")
+
+
+class Segment:
+    """A mapped segment: ``create`` it in the monitor, ``attach`` to it in a task."""
+
+    def __init__(self, descriptor: int, geometry: Geometry, identity: bytes) -> None:
+        self.descriptor = descriptor
+        self.geometry = geometry
+        self.identity = identity
+        self._map = mmap.mmap(descriptor, geometry.size)
+        self._view = memoryview(self._map)
+        self._words = self._view[:_PAGE].cast("I")
+
+    @classmethod
+    def create(cls, geometry: Geometry) -> Self:
+        """Make a segment of this machine.
+
+        Raises:
+            MalformedError: The geometry is out of range; nothing was made.
+            OSError: The system has no memory for it; nothing was made.
+
+        Ownership: the caller closes it; tasks get ``descriptor`` by SCM_RIGHTS.
+        """
+        geometry.check()
+        descriptor = os.memfd_create("datamover", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(descriptor, geometry.size)
+            fcntl(descriptor, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
+            segment = cls(descriptor, geometry, os.urandom(16))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        _HEADER.pack_into(
+            segment._view,
+            0,
+            _MAGIC,
+            _VERSION,
+            geometry.buffers,
+            geometry.buffer_size,
+            geometry.stride,
+            geometry.instances,
+            0,
+            segment.identity,
+        )
+        return segment
+
+    @classmethod
+    def attach(cls, descriptor: int, identity: bytes) -> Self:
+        """Map the segment behind ``descriptor``, which must be the one named ``identity``.
+
+        Raises:
+            OwnershipError: It is another pipe's segment.
+            FormatError: It is no segment, or its header disagrees with its size.
+        """
+        have = os.fstat(descriptor).st_size
+        if have < _PAGE:
+            raise TruncatedError(what="segment", need=Bytes(_PAGE), have=Bytes(have))
+        head = os.pread(descriptor, _HEADER.size, 0)
+        magic, version, buffers, size, _, instances, _, found = _HEADER.unpack(head)
+        if magic != _MAGIC or version != _VERSION:
+            raise MagicError(what="segment", found=magic.hex())
+        if found != identity:
+            raise OwnershipError(reason="the segment belongs to another pipe")
+        geometry = Geometry(buffers=buffers, buffer_size=Bytes(size), instances=instances)
+        geometry.check()
+        if geometry.size != have:
+            raise TruncatedError(what="segment", need=geometry.size, have=Bytes(have))
+        return cls(descriptor, geometry, identity)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether every task must end."""
+        return self._words[_STOP_WORD] != 0
+
+    @property
+    def words(self) -> memoryview:
+        """The header as u32, for the one test that every verb makes: ``words[16]``."""
+        return self._words
+
+    def request_stop(self) -> None:
+        """Tell every task to end; only the monitor does."""
+        self._words[_STOP_WORD] = 1
+
+    def descriptors(self) -> memoryview:
+        """All buffer descriptors: bytes, 64 a buffer."""
+        return self._view[_PAGE : _PAGE + self.geometry.buffers * _DESCRIPTOR_SIZE]
+
+    def record(self, instance: int) -> memoryview:
+        """The counters of one instance: 16 u64, written by that instance only."""
+        if not 0 <= instance < self.geometry.instances:
+            raise MalformedError(what="segment", reason=f"instance: {instance}")
+        start = self.geometry.records + instance * _RECORD_FIELDS * 8
+        return self._view[start : start + _RECORD_FIELDS * 8].cast("Q")
+
+    def buffer(self, index: int, allocator: int) -> Buffer:
+        """Return a live handle of one slot; only a port does, for the token that it took."""
+        geometry = self.geometry
+        if not 0 <= index < geometry.buffers:
+            raise OwnershipError(index=index, reason="the pool has no such buffer")
+        start = geometry.slots + index * geometry.stride
+        middle = start + TAG_SIZE
+        return Buffer(
+            index, self._view[middle : middle + geometry.room], self._view[start:middle], allocator
+        )
+
+    def close(self) -> None:
+        """Unmap and close; memory goes when the last task has done so."""
+        self._words.release()
+        self._view.release()
+        try:
+            self._map.close()
+        except BufferError:
+            # A stage kept a view of a dead buffer: the mapping goes with that view.
+            pass
+        os.close(self.descriptor)
