@@ -30,14 +30,30 @@ from datamover.errors import (
     VersionError,
 )
 from datamover.units import Bytes
+from datamover.wire.extension import Extension, decode_extensions, encode_extensions
 
-__all__ = ["CRC_SIZE", "HEADER_MAX", "MAJOR", "PRELUDE", "VERSION", "Prelude", "check", "seal"]
+__all__ = [
+    "CRC_SIZE",
+    "HEADER_MAX",
+    "ID_SIZE",
+    "MAJOR",
+    "PRELUDE",
+    "VERSION",
+    "Prelude",
+    "build",
+    "check",
+    "flags_of",
+    "pack",
+    "rest",
+    "seal",
+]
 
 MAJOR: Final = 1
 VERSION: Final = MAJOR << 8 | 0
 HEADER_MAX: Final = Bytes(4096)
 PRELUDE: Final = struct.Struct("<4sHHII")
 CRC_SIZE: Final = 4
+ID_SIZE: Final = 16
 
 _CRC: Final = struct.Struct("<I")
 
@@ -86,6 +102,59 @@ def seal(out: memoryview, end: int) -> Bytes:
     """Write the CRC-32C of ``out[:end]`` behind it; return the header's length."""
     _CRC.pack_into(out, end, crc32c(out[:end]))
     return Bytes(end + CRC_SIZE)
+
+
+def pack(layout: struct.Struct, what: str, *values: int | bytes) -> bytes:
+    """Return ``layout.pack(*values)``; bytes among them are ids, 16 long.
+
+    Raises:
+        MalformedError: A value does not fit its field.
+    """
+    for value in values:
+        # struct would cut or pad them without a word.
+        if isinstance(value, bytes) and len(value) != ID_SIZE:
+            raise MalformedError(what=what, reason=f"id of {len(value)} bytes")
+    try:
+        return layout.pack(*values)
+    except struct.error as error:
+        raise MalformedError(what=what, reason=str(error)) from error
+
+
+def build(
+    magic: bytes,
+    what: str,
+    *,
+    body: bytes,
+    extensions: tuple[Extension, ...],
+    flags: int = 0,
+    payload: int = 0,
+) -> bytes:
+    """Return a whole header.
+
+    Raises:
+        MalformedError: It would pass 4096 bytes, or a value does not fit.
+    """
+    more = encode_extensions(extensions)
+    end = PRELUDE.size + len(body) + len(more)
+    if end + CRC_SIZE > HEADER_MAX:
+        raise MalformedError(what=what, reason=f"{end + CRC_SIZE} bytes, {HEADER_MAX} fit")
+    try:
+        prelude = PRELUDE.pack(magic, VERSION, flags, end + CRC_SIZE, payload)
+    except struct.error as error:
+        raise MalformedError(what=what, reason=str(error)) from error
+    head = prelude + body + more
+    return head + _CRC.pack(crc32c(head))
+
+
+def flags_of(data: memoryview) -> int:
+    """Return the flags of a record that was checked."""
+    return int(PRELUDE.unpack_from(data)[2])
+
+
+def rest(data: memoryview, size: int, at: int) -> tuple[Extension, ...]:
+    """Return the extensions from ``at`` to the CRC of the header of ``size`` bytes."""
+    end = size - CRC_SIZE
+    return decode_extensions(data[at:end]) if end > at else ()
 
 
 def check(data: memoryview, *, magic: bytes, what: str, least: int) -> int:

@@ -17,10 +17,9 @@ from datamover.errors import MalformedError, TruncatedError
 from datamover.ids import BlockNumber, ChunkNumber
 from datamover.units import Bytes
 from datamover.wire.extension import Extension, decode_extensions, encode_extensions
-from datamover.wire.record import CRC_SIZE, HEADER_MAX, VERSION, check, seal
+from datamover.wire.record import CRC_SIZE, HEADER_MAX, ID_SIZE, VERSION, check, seal
 
 __all__ = [
-    "ARCHIVE_ID_SIZE",
     "MAGIC",
     "TRANSFORMS_MAX",
     "Extension",
@@ -36,10 +35,9 @@ __all__ = [
 
 MAGIC: Final = b"DMtg"
 TRANSFORMS_MAX: Final = 16
-ARCHIVE_ID_SIZE: Final = 16
 
 _WHAT: Final = "tag header"
-_FIXED: Final = struct.Struct("<4sHHIIQQIIIHHHH")
+_FIXED: Final = struct.Struct("<4sHHIIQQIIIHHHHI")
 _TRANSFORM: Final = struct.Struct("<HHIHH")
 _ASSOCIATED: Final = struct.Struct("<16sHHQIQHH")
 _NO_FIRST: Final = ChunkNumber(0)
@@ -128,7 +126,8 @@ class TagHeader:
             46     2  transforms      count, at most 16
             48     2  private_length
             50     2  reserved        0
-            52  12*n  transforms      in order of application
+            52     4  origin
+            56  12*n  transforms      in order of application
              +     p  private         extensions, private_length bytes
              +     e  public          extensions, up to the CRC
              +     4  CRC-32C         of all bytes before
@@ -145,6 +144,9 @@ class TagHeader:
         transforms: In order of application, at most 16.
         public: Extensions that travel in clear.
         private: Extensions that a cipher moves into the sealed payload.
+        origin: The first four bytes of the archive's id, as a number, set where the block is
+            stored; 0 before.  A search in a damaged chunk tells by it this archive's tags from
+            those of an archive that was itself backed up.
     """
 
     kind: int
@@ -158,6 +160,7 @@ class TagHeader:
     transforms: tuple[Transform, ...] = ()
     public: tuple[Extension, ...] = ()
     private: tuple[Extension, ...] = ()
+    origin: int = 0
 
     def encode_into(self, out: memoryview) -> Bytes:
         """Write the header at the start of ``out``; return its length in bytes.
@@ -179,7 +182,7 @@ class TagHeader:
                 out, 0,
                 MAGIC, VERSION, self.flags, end + CRC_SIZE, self.length,
                 self.block, self.offset, self.plain, self.chunk, self.crc,
-                self.kind, len(self.transforms), len(private), 0,
+                self.kind, len(self.transforms), len(private), 0, self.origin,
             )  # fmt: skip
             if self.transforms:
                 _pack_transforms(out[_FIXED.size : at], self.transforms)
@@ -202,7 +205,7 @@ class TagHeader:
             MalformedError: A field is out of range.
         """
         size = check(data, magic=MAGIC, what=_WHAT, least=_FIXED.size + CRC_SIZE)
-        _, _, flags, _, length, block, offset, plain, chunk, crc, kind, count, inner, _ = (
+        _, _, flags, _, length, block, offset, plain, chunk, crc, kind, count, inner, _, origin = (
             _FIXED.unpack_from(data)
         )
         at, end = _FIXED.size, size - CRC_SIZE
@@ -225,6 +228,7 @@ class TagHeader:
             transforms=transforms,
             public=public,
             private=private,
+            origin=origin,
         )
 
     def associated(self, archive: bytes, layer: int) -> bytes:
@@ -232,14 +236,15 @@ class TagHeader:
 
         Call it on the header as it is before the cipher pushes itself, and again after it was
         popped: ``transforms`` are then those applied before it.  What storing changes (``crc``,
-        ``chunk``, ``length``) is left out, and so are private extensions, which are sealed.
+        ``chunk``, ``length``, ``origin``) is left out, and so are private extensions, which are
+        sealed.  Public extensions do not change behind a cipher.
 
         Args:
             archive: The archive's 16-byte id.
             layer: How many ciphers lie below this one.
         """
         transforms = bytearray(_TRANSFORM.size * len(self.transforms))
-        if len(archive) != ARCHIVE_ID_SIZE:
+        if len(archive) != ID_SIZE:
             raise MalformedError(what="archive id", reason=f"{len(archive)} bytes")
         try:
             head = _ASSOCIATED.pack(

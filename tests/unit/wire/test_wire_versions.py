@@ -1,0 +1,106 @@
+"""Old data is read for ever, newer minors are read, newer majors are refused."""
+
+from __future__ import annotations
+
+import pytest
+from crc32c import crc32c
+
+from datamover.errors import CorruptError, MagicError, MalformedError, VersionError
+from datamover.ids import BlockNumber
+from datamover.testing.wire import encode
+from datamover.units import Bytes
+from datamover.wire.chunk import ChunkHeader
+from datamover.wire.extension import Extension
+from datamover.wire.options import OptionId, OptionsHeader
+from datamover.wire.tag import TagHeader, TagKind, Transform
+
+TAG = TagHeader(kind=TagKind.DATA, block=BlockNumber(1), length=Bytes(1), plain=Bytes(1))
+
+
+def with_version(data: bytes, major: int, minor: int) -> memoryview:
+    """Return the record as another release would have written it."""
+    changed = bytearray(data)
+    changed[4:6] = (major << 8 | minor).to_bytes(2, "little")
+    changed[-4:] = crc32c(bytes(changed[:-4])).to_bytes(4, "little")
+    return memoryview(changed)
+
+
+def test_a_newer_minor_is_read_with_what_it_added():
+    newer = TagHeader(
+        kind=TagKind.DATA,
+        block=BlockNumber(1),
+        length=Bytes(1),
+        plain=Bytes(1),
+        public=(Extension(id=60000, value=b"new in 1.7"),),
+    )
+
+    assert TagHeader.decode(with_version(encode(newer), 1, 7)) == newer
+
+
+def test_a_newer_major_is_refused_by_name():
+    with pytest.raises(VersionError) as caught:
+        TagHeader.decode(with_version(encode(TAG), 2, 0))
+
+    assert str(caught.value) == "tag header: version 2, this release reads up to 1"
+
+
+def test_a_version_before_the_first_means_nothing():
+    with pytest.raises(MalformedError):
+        TagHeader.decode(with_version(encode(TAG), 0, 9))
+
+
+def test_a_flipped_version_bit_is_damage_and_not_a_newer_release():
+    data = bytearray(encode(TAG))
+    data[5] ^= 2
+
+    with pytest.raises(CorruptError):
+        TagHeader.decode(memoryview(data))
+
+
+def test_another_record_is_another_record_even_when_it_is_damaged():
+    data = bytearray(encode(TAG))
+    data[30] ^= 1
+
+    with pytest.raises(MagicError):
+        ChunkHeader.decode(memoryview(data))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"block": -1},
+        {"length": 2**32},
+        {"kind": 2**16},
+        {"transforms": (Transform(id=1, length=Bytes(1)),) * 17},
+        {"public": (Extension(id=1, value=b"x" * 4096),)},
+        {"private": (Extension(id=1, value=b"x" * 70000),)},
+    ],
+)
+def test_what_does_not_fit_is_refused_where_it_is_written(change):
+    from dataclasses import replace
+
+    with pytest.raises(MalformedError):
+        encode(replace(TAG, **change))
+
+
+@pytest.mark.parametrize("size", [0, 15, 17])
+def test_an_archive_id_of_another_size_is_refused(size):
+    header = ChunkHeader(archive=bytes(size), chunk=0, first_block=0)
+
+    with pytest.raises(MalformedError):
+        header.encode()
+    with pytest.raises(MalformedError):
+        TAG.associated(bytes(size), 0)
+
+
+def test_the_last_medium_that_is_asked_for_wins():
+    options = OptionsHeader(
+        options=(
+            Extension(id=OptionId.MEDIUM, value=b"disk"),
+            Extension(id=77, value=b""),
+            Extension(id=OptionId.MEDIUM, value=b"tape-2"),
+        )
+    )
+
+    assert options.medium() == "tape-2"
+    assert OptionsHeader().medium() is None
