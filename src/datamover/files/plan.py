@@ -1,0 +1,164 @@
+"""Plan: which entries, and which parts of files, go into which block.
+
+    small files      a block closes when the next entry and its data do not fit whole
+    large files      fill what is left of a block and go on in the next ones
+
+Pure: it sees entries and extents, never a file.  A block of a plan is encoded entries and the
+number of data bytes that belong behind them.
+
+Source: docs/spec/entry-table.md, "Files over several blocks"; SPEC U5, G10 (grouping).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from datamover.errors import UsageError
+from datamover.files.entry import Entry, EntryFlag, Kind
+from datamover.files.table import (
+    ENTRY_SIZE,
+    EXTENT_SIZE,
+    HEADER_SIZE,
+    TABLE_RESERVE,
+    encode_entry,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from datamover.files.entry import Extent
+
+__all__ = ["BLOCK_MIN", "Plan", "Planner"]
+
+BLOCK_MIN: Final = 2048
+"""The smallest block: below it hardly a name fits."""
+
+_FILE: Final = int(Kind.FILE)
+_MORE: Final = int(EntryFlag.MORE)
+_CONTINUES: Final = int(EntryFlag.CONTINUES)
+_SPARSE: Final = int(EntryFlag.SPARSE)
+_PAGE: Final = 4096
+_EXTENT_MAX: Final = (1 << 32) - 1
+
+
+class Plan(NamedTuple):
+    """One block: encoded entries, the bytes of their table, and those of the data behind it."""
+
+    records: list[bytes]
+    table: int
+    data: int
+    continued: bool
+
+
+class Planner:
+    """Packs entries into blocks of at most ``limit`` bytes.
+
+    Args:
+        limit: Bytes of a block, table and data; at least BLOCK_MIN.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if limit < BLOCK_MIN:
+            raise UsageError(reason=f"a block of {limit} bytes is below the least, {BLOCK_MIN}")
+        self._limit = limit
+        self._table_limit = limit - TABLE_RESERVE
+        self._record_limit = limit // 2
+        self._whole = limit // 4
+        self._start()
+
+    def fit(self, entry: Entry) -> bool:
+        """Say whether the entry fits a block, and leaves room for data."""
+        size = ENTRY_SIZE + len(entry.path) + len(entry.link) + len(entry.user) + len(entry.group)
+        size += sum(6 + len(name) + len(value) for name, value in entry.xattrs)
+        return size + EXTENT_SIZE <= self._record_limit
+
+    def add(self, entry: Entry, extents: Callable[[Entry], Iterable[Extent]]) -> Iterable[Plan]:
+        """Place one entry; return the blocks that are full now, in order.
+
+        Args:
+            entry: One that ``fit`` accepts; its extents and block flags are set here.
+            extents: Asked for the data of a sparse file, with ascending extents within its size.
+        """
+        size = entry.size
+        if entry.kind != _FILE or not size:
+            return self._append(encode_entry(entry), 0)
+        if entry.flags & _SPARSE:
+            return self._cut(entry, extents(entry))
+        if size <= self._whole:
+            entry.extents = ((0, size),)
+            return self._append(encode_entry(entry), size)
+        return self._cut(entry, ((0, size),))
+
+    def finish(self) -> Iterable[Plan]:
+        """Return the last block, if there is anything in it."""
+        return (self._close(),) if self._records else ()
+
+    def _start(self) -> None:
+        self._records: list[bytes] = []
+        self._table = HEADER_SIZE
+        self._data = 0
+        self._continued = False
+
+    def _append(self, record: bytes, data: int) -> Iterable[Plan]:
+        table = self._table + len(record)
+        closed: Iterable[Plan] = ()
+        if table + self._data + data > self._limit or table > self._table_limit:
+            closed = (self._close(),)
+            table = self._table + len(record)
+        self._records.append(record)
+        self._table = table
+        self._data += data
+        return closed
+
+    def _close(self) -> Plan:
+        plan = Plan(self._records, self._table, self._data, self._continued)
+        self._start()
+        return plan
+
+    def _cut(self, entry: Entry, extents: Iterable[Extent]) -> Iterator[Plan]:
+        """Spread one file's extents over this block and as many more as it takes."""
+        base = len(encode_entry(entry))
+        own_flags = entry.flags
+        if self._records and self._room(base, 0) < min(self._whole, entry.size):
+            yield self._close()
+        held: list[Extent] = []
+        data = before = 0
+        flags = own_flags
+        for begin, length in extents:
+            at, end = begin, begin + length
+            while at < end:
+                room = min(self._room(base, len(held)) - data, _EXTENT_MAX)
+                if room < min(end - at, _PAGE) or (
+                    base + EXTENT_SIZE * (len(held) + 1) + self._table > self._table_limit
+                ):
+                    self._place(entry, held, data, flags | _MORE, before)
+                    yield self._close()
+                    self._continued = True
+                    before += data
+                    held, data, flags = [], 0, own_flags | _CONTINUES
+                    continue
+                take = _whole_pages(at, min(end - at, room), end)
+                held.append((at, take))
+                data += take
+                at += take
+        self._place(entry, held, data, flags, before)
+
+    def _room(self, base: int, extents: int) -> int:
+        """Return what the block has left beside an entry of ``base`` bytes and one more extent."""
+        return self._limit - self._table - self._data - base - EXTENT_SIZE * (extents + 1)
+
+    def _place(
+        self, entry: Entry, extents: list[Extent], data: int, flags: int, before: int
+    ) -> None:
+        entry.extents, entry.flags, entry.before = tuple(extents), flags, before
+        record = encode_entry(entry)
+        self._records.append(record)
+        self._table += len(record)
+        self._data += data
+
+
+def _whole_pages(at: int, length: int, end: int) -> int:
+    """Return ``length``, or less so that the next part begins on a page of the file."""
+    if at + length < end and length > _PAGE:
+        length -= (at + length) % _PAGE
+    return length

@@ -1,0 +1,261 @@
+"""Entry tables: what a DATA block says about the files in it.
+
+Written by ``scan``, completed in place by ``collect``, copied by ``index``, obeyed by ``restore``.
+Encoding and decoding cost a few microseconds an entry, for they run once for each file.
+
+Source: docs/spec/entry-table.md, "DATA payload" and "Entry".
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import MagicError, MalformedError, TruncatedError
+from datamover.files.entry import SIZE_MAX, Entry, Extent, Kind, Status
+from datamover.units import Bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = [
+    "ENTRY_SIZE",
+    "EXTENT_SIZE",
+    "HEADER_SIZE",
+    "TABLE_RESERVE",
+    "Source",
+    "decode_entries",
+    "decode_sources",
+    "encode_entry",
+    "patch_status",
+    "table_size",
+    "write_table",
+]
+
+MAGIC: Final = b"DMet"
+TABLE_RESERVE: Final = 64
+"""Bytes that a table stays below a block's size, so that an index block can carry it."""
+
+_WHAT: Final = "entry table"
+_HEADER: Final = struct.Struct("<4sIII")
+_ENTRY: Final = struct.Struct("<IBBHIIIIQqqQQIIIHHHBB")
+_EXTENT: Final = struct.Struct("<QI")
+_XATTR: Final = struct.Struct("<HI")
+_PATCH_STATUS: Final = 5
+_PATCH_ACTUAL: Final = 48
+_ACTUAL: Final = struct.Struct("<Q")
+_FILE: Final = int(Kind.FILE)
+_HARD_LINK: Final = int(Kind.HARD_LINK)
+
+HEADER_SIZE: Final = _HEADER.size
+ENTRY_SIZE: Final = _ENTRY.size
+EXTENT_SIZE: Final = _EXTENT.size
+
+Source = tuple[int, int, bytes, int, int, tuple[Extent, ...]]
+"""A file with data in a block: entry's place in the table, root, path, size, mtime_ns, extents."""
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return the entry's bytes.
+
+    Raises:
+        MalformedError: A field does not fit its place in the record.
+    """
+    path, link, user, group = entry.path, entry.link, entry.user, entry.group
+    extents = entry.extents
+    tail = b"".join((path, link, user, group))
+    xattrs = 0
+    if entry.xattrs:
+        packed = _encode_xattrs(entry.xattrs)
+        xattrs = len(packed)
+        tail += packed
+    for one in extents:
+        tail += _EXTENT.pack(*one)
+    try:
+        return _ENTRY.pack(
+            84 + len(tail), entry.kind, entry.status, entry.flags, entry.mode, entry.uid,
+            entry.gid, xattrs, entry.size, entry.mtime_ns, entry.ctime_ns, entry.actual,
+            entry.before, entry.major, entry.minor, len(extents), entry.root, len(path),
+            len(link), len(user), len(group),
+        ) + tail  # fmt: skip
+    except struct.error as error:
+        raise MalformedError(what="entry", reason=str(error)) from error
+
+
+def write_table(out: memoryview, records: Sequence[bytes]) -> Bytes:
+    """Write header and encoded entries at the start of ``out``; return the table's length.
+
+    Args:
+        out: Writable, at least as long as the table.
+        records: From ``encode_entry``.
+
+    Raises:
+        TruncatedError: ``out`` is too short; nothing was written.
+    """
+    body = b"".join(records)
+    length = HEADER_SIZE + len(body)
+    if length > len(out):
+        raise TruncatedError(what=_WHAT, need=Bytes(length), have=Bytes(len(out)))
+    _HEADER.pack_into(out, 0, MAGIC, length, len(records), 0)
+    out[HEADER_SIZE:length] = body
+    return Bytes(length)
+
+
+def table_size(payload: memoryview) -> tuple[int, int]:
+    """Return the length of the table at the start of ``payload`` and its number of entries.
+
+    Raises:
+        TruncatedError: Fewer bytes than the header, or than the table claims.
+        MagicError: Not an entry table.
+        MalformedError: More entries than fit.
+    """
+    if len(payload) < HEADER_SIZE:
+        raise TruncatedError(what=_WHAT, need=Bytes(HEADER_SIZE), have=Bytes(len(payload)))
+    magic, length, entries, _ = _HEADER.unpack_from(payload)
+    if magic != MAGIC:
+        raise MagicError(what=_WHAT, found=magic.hex())
+    if length > len(payload):
+        raise TruncatedError(what=_WHAT, need=length, have=Bytes(len(payload)))
+    if length < HEADER_SIZE + entries * ENTRY_SIZE:
+        raise _malformed(f"{entries} entries in {length} bytes")
+    return length, entries
+
+
+def decode_entries(payload: memoryview) -> Iterator[Entry]:
+    """Yield the entries of the table at the start of ``payload``.
+
+    Raises:
+        FormatError: The table breaks a rule; entries yielded before are sound in themselves.
+    """
+    end, count = table_size(payload)
+    table = bytes(payload[:end])
+    at = HEADER_SIZE
+    unpack = _ENTRY.unpack_from
+    find = table.find
+    for _ in range(count):
+        if end - at < ENTRY_SIZE:
+            raise _malformed("an entry reaches beyond the table")
+        (
+            length, kind, status, flags, mode, uid, gid, xattrs_length, size, mtime, ctime, actual,
+            before, major, minor, extents, root, path_length, link_length, user_length,
+            group_length,
+        ) = unpack(table, at)  # fmt: skip
+        link_at = at + ENTRY_SIZE + path_length
+        user_at = link_at + link_length
+        group_at = user_at + user_length
+        xattrs_at = group_at + group_length
+        extents_at = xattrs_at + xattrs_length
+        if length > end - at or extents_at + extents * EXTENT_SIZE > at + length:
+            raise _malformed("an entry's parts reach beyond it")
+        path = table[at + ENTRY_SIZE : link_at]
+        _require_safe(path)
+        if find(b"\0", at + ENTRY_SIZE, xattrs_at) >= 0:
+            raise _malformed(f"a name of {path[:80]!r} holds a NUL")
+        if kind == _HARD_LINK:
+            _require_safe(table[link_at:user_at])
+        if size > SIZE_MAX or actual > SIZE_MAX or before > SIZE_MAX:
+            raise _malformed("a size is beyond what a file can have")
+        yield Entry(
+            path, kind, mode, uid, gid, size, mtime, ctime, root, flags,
+            table[link_at:user_at] if link_length else b"",
+            table[user_at:group_at],
+            table[group_at:xattrs_at],
+            _decode_xattrs(table, xattrs_at, extents_at) if xattrs_length else (),
+            _decode_extents(table, extents_at, extents, size) if extents else (),
+            status, actual, before, major, minor,
+        )  # fmt: skip
+        at += length
+    if at != end:
+        raise _malformed("the table is longer than its entries")
+
+
+def decode_sources(payload: memoryview) -> Iterator[Source]:
+    """Yield the files of the table that have data in this block: what ``collect`` reads.
+
+    Raises:
+        FormatError: The table breaks a rule.
+    """
+    end, count = table_size(payload)
+    table = bytes(payload[:end])
+    at = HEADER_SIZE
+    unpack = _ENTRY.unpack_from
+    for _ in range(count):
+        if end - at < ENTRY_SIZE:
+            raise _malformed("an entry reaches beyond the table")
+        (
+            length, kind, _, _, _, _, _, xattrs, size, mtime, _, _, _, _, _, extents, root,
+            path, link, user, group,
+        ) = unpack(table, at)  # fmt: skip
+        path_at = at + ENTRY_SIZE
+        extents_at = path_at + path + link + user + group + xattrs
+        if length > end - at or extents_at + extents * EXTENT_SIZE > at + length:
+            raise _malformed("an entry's parts reach beyond it")
+        if extents:
+            name = table[path_at : path_at + path]
+            _require_safe(name)
+            if b"\0" in name:
+                raise _malformed(f"the path {name[:80]!r} holds a NUL")
+            if kind != _FILE:
+                raise _malformed("only a file has data")
+            yield at, root, name, size, mtime, _decode_extents(table, extents_at, extents, size)
+        at += length
+
+
+def patch_status(
+    payload: memoryview, at: int, status: Status, *, actual: int | None = None
+) -> None:
+    """Mark the entry at offset ``at`` of the table, in place.
+
+    Args:
+        payload: Writable; the table from its start.
+        at: The entry's place, as ``decode_sources`` gives it.
+        status: What to mark it with.
+        actual: The file's size now, for SHORT.
+    """
+    payload[at + _PATCH_STATUS] = status
+    if actual is not None:
+        _ACTUAL.pack_into(payload, at + _PATCH_ACTUAL, actual)
+
+
+def _encode_xattrs(xattrs: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    parts: list[bytes] = []
+    for name, value in xattrs:
+        parts += (_XATTR.pack(len(name), len(value)), name, value)
+    return b"".join(parts)
+
+
+def _decode_xattrs(table: bytes, at: int, end: int) -> tuple[tuple[bytes, bytes], ...]:
+    found: list[tuple[bytes, bytes]] = []
+    while at < end:
+        if end - at < _XATTR.size:
+            raise _malformed("an extended attribute reaches beyond its entry")
+        name, value = _XATTR.unpack_from(table, at)
+        at += _XATTR.size
+        if name + value > end - at or table.find(b"\0", at, at + name) >= 0:
+            raise _malformed(
+                "an extended attribute reaches beyond its entry, or its name holds a NUL"
+            )
+        found.append((table[at : at + name], table[at + name : at + name + value]))
+        at += name + value
+    return tuple(found)
+
+
+def _decode_extents(table: bytes, at: int, count: int, size: int) -> tuple[Extent, ...]:
+    extents: tuple[Extent, ...] = tuple(_EXTENT.iter_unpack(table[at : at + count * EXTENT_SIZE]))
+    last = 0
+    for offset, length in extents:
+        if offset < last or offset + length > size:
+            raise _malformed("an extent is out of order or beyond its file")
+        last = offset + length
+    return extents
+
+
+def _require_safe(path: bytes) -> None:
+    """Refuse a name that could lead out of a destination."""
+    framed = b"/%b/" % path
+    if b"//" in framed or b"/../" in framed or b"/./" in framed:
+        raise _malformed(f"the path {path[:80]!r} is not a plain relative path")
+
+
+def _malformed(reason: str) -> MalformedError:
+    return MalformedError(what=_WHAT, reason=reason)

@@ -1,0 +1,165 @@
+"""Walk source trees and plan blocks: entry tables with room behind them for the data.
+
+Role:       head
+Instances:  one, for it gives blocks their numbers
+Copies:     none of file data, which it never sees; tables are written once
+Fails:      never on a file; what cannot be archived is a notice ("unreadable", "skipped")
+Source:     SPEC E1, U4, U5, U10, U21; docs/spec/entry-table.md
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import UsageError
+from datamover.files.entry import Entry, EntryFlag, Kind
+from datamover.files.exclude import Excludes
+from datamover.files.plan import Plan, Planner
+from datamover.files.printable import printable
+from datamover.files.table import write_table
+from datamover.files.walk import Walk, archived_root
+from datamover.ids import BlockNumber
+from datamover.pipe.stage import Role, StageInfo
+from datamover.stages.block import set_tag
+from datamover.units import Bytes
+from datamover.wire.tag import TagFlag, TagHeader, TagKind
+
+if TYPE_CHECKING:
+    from datamover.pipe.ports import HeadPort
+
+__all__ = ["STAGE", "Settings", "run"]
+
+STAGE: Final = StageInfo(name="scan", role=Role.HEAD, allocates=True, parallel=False)
+
+_FILE: Final = int(Kind.FILE)
+_DIRECTORY: Final = int(Kind.DIRECTORY)
+_SHORT: Final = 256
+"""Names up to this length fit the smallest block, whatever the names of the owners are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of the scan stage.
+
+    Attributes:
+        roots: Absolute paths of what to archive, each below its own last component.
+        excludes: Patterns of what to leave out, as ``datamover.files.exclude`` reads them.
+        one_file_system: Stay on the file system of each root.
+        block_size: Bytes of a block at most; 0 for the pipe's buffer size.
+    """
+
+    roots: tuple[str, ...]
+    excludes: tuple[str, ...] = ()
+    one_file_system: bool = False
+    block_size: int = 0
+
+
+def run(port: HeadPort, settings: Settings) -> None:
+    """Plan every block of the archive.
+
+    Raises:
+        UsageError: A root is not absolute, two would have the same name, or the block size is
+            out of range.
+        PipeError: From the port.
+    """
+    _Scan(port, settings).run()
+
+
+class _Scan:
+    def __init__(self, port: HeadPort, settings: Settings) -> None:
+        limit = settings.block_size or port.buffer_size
+        if limit > port.buffer_size:
+            raise UsageError(reason=f"block_size {limit} is above the pipe's buffers")
+        self._port = port
+        self._planner = Planner(limit)
+        self._walk = Walk(
+            _roots(settings.roots),
+            notice=self._tell,
+            excludes=Excludes(settings.excludes),
+            one_file_system=settings.one_file_system,
+        )
+        self._block = 0
+        self._offset = 0
+        self._files = 0
+        self._directories = 0
+        self._other = 0
+        self._bytes = 0
+
+    def run(self) -> None:
+        planner, extents = self._planner, self._walk.extents
+        for entry in self._walk:
+            self._count(entry)
+            is_long = len(entry.path) + len(entry.link) > _SHORT
+            if (is_long or entry.xattrs) and not self._fits(entry):
+                continue
+            for plan in planner.add(entry, extents):
+                self._send(plan)
+        for plan in planner.finish():
+            self._send(plan)
+        self._port.result(
+            {
+                "files": self._files,
+                "directories": self._directories,
+                "other": self._other,
+                "bytes": self._bytes,
+            }
+        )
+
+    def _count(self, entry: Entry) -> None:
+        if entry.kind == _FILE:
+            self._files += 1
+            self._bytes += entry.size
+        elif entry.kind == _DIRECTORY:
+            self._directories += 1
+        else:
+            self._other += 1
+
+    def _fits(self, entry: Entry) -> bool:
+        """Drop the extended attributes of an entry that is too long; leave it out if that fails."""
+        if self._planner.fit(entry):
+            return True
+        if entry.xattrs:
+            entry.xattrs = ()
+            entry.flags |= EntryFlag.XATTRS_DROPPED
+            self._tell("xattrs-dropped", entry.path, "they do not fit a block")
+        if self._planner.fit(entry):
+            return True
+        self._tell("skipped", entry.path, "the name does not fit a block")
+        return False
+
+    def _send(self, plan: Plan) -> None:
+        port = self._port
+        buffer = port.alloc()
+        used = Bytes(write_table(buffer.data, plan.records) + plan.data)
+        buffer.used = used
+        flags = (TagFlag.GROUPED if len(plan.records) > 1 else 0) | (
+            TagFlag.CONTINUED if plan.continued else 0
+        )
+        tag = TagHeader(
+            kind=TagKind.DATA,
+            block=BlockNumber(self._block),
+            length=used,
+            plain=used,
+            flags=int(flags),
+            offset=self._offset,
+        )
+        set_tag(buffer, tag)
+        port.send(buffer)
+        self._block += 1
+        self._offset += used
+
+    def _tell(self, kind: str, path: bytes, reason: str) -> None:
+        self._port.notice(kind, path=printable(path), reason=reason)
+
+
+def _roots(given: tuple[str, ...]) -> list[bytes]:
+    roots = [os.fsencode(one) for one in given]
+    names = [archived_root(one)[1] for one in roots]
+    for root, name in zip(roots, names, strict=True):
+        if not root.startswith(b"/"):
+            raise UsageError(reason=f"the source {printable(root)} is not an absolute path")
+        if names.count(name) > 1:
+            raise UsageError(reason=f"two sources have the same name: {printable(name)}")
+    return roots
