@@ -1,0 +1,34 @@
+# One door for everything; each target is a script or a tool, so nothing needs make.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup fmt lint test ci faults bench soak reference
+
+setup:
+	scripts/setup test
+
+fmt:
+	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix-only src tests
+
+lint:
+	scripts/lint
+
+test:
+	$(BIN)/pytest -m "not slow and not faults"
+
+ci:
+	.ci/run
+
+faults:
+	$(BIN)/pytest -m faults
+
+bench:
+	@for each in bench/bench_*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
+
+soak:
+	DATAMOVER_SOAK_SECONDS=600 $(BIN)/pytest -m faults --timeout 0
+
+reference:
+	$(BIN)/python -m datamover.testing.reference docs/reference
