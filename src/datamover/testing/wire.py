@@ -124,14 +124,16 @@ class Written(NamedTuple):
     entries: list[BlockEntry]
 
 
-def write_stream(framing: Framing, chunks: Sequence[Sequence[bytes]]) -> Written:
+def write_stream(
+    framing: Framing, chunks: Sequence[Sequence[bytes]], archive: ArchiveId = ARCHIVE
+) -> Written:
     """Return one session with one archive, whose chunks hold these payloads."""
     writer = StreamWriter(
         SessionHeader(session=bytes(16), created_ns=Nanoseconds(1), framing=framing)
     )
     data = bytearray(writer.begin())
     data += writer.begin_archive(
-        ArchiveHeader(archive=ARCHIVE, created_ns=Nanoseconds(1), block_size=Bytes(1024))
+        ArchiveHeader(archive=archive, created_ns=Nanoseconds(1), block_size=Bytes(1024))
     )
     blocks: list[tuple[int, bytes]] = []
     places: list[tuple[int, int, int]] = []
