@@ -1,0 +1,166 @@
+"""Kill one task of a running job at a seeded moment, and say what the job then did wrong.
+
+A clean run is watched first (``observe``): which tasks there are, how long it takes, how much it
+writes.  A ``Plan`` is drawn from a seed within what was seen, so a failure repeats with its seed.
+
+Source: SPEC C15, C16, X1; docs/STYLE.md, "Tests".
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Final, Self
+
+from datamover.testing.job import Ended, Job, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["Observation", "Plan", "Struck", "complaints", "leftovers", "observe", "strike"]
+
+_TICK: Final = 0.001
+_APPEAR_S: Final = 20.0
+_SCRATCH: Final = frozenset({"tmp", "active"})
+_FORK_SERVER: Final = "dm:forkserver"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a clean run looks like.
+
+    Attributes:
+        names: Every task that was seen, "main" among them.
+        seconds: How long it took.
+        grown: Bytes that the watched folder gained.
+    """
+
+    names: tuple[str, ...]
+    seconds: float
+    grown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Whom to kill, and when.
+
+    Attributes:
+        name: The task.
+        after_bytes: Kill when the folder has grown by so much; None: by time.
+        after_s: Kill so many seconds after the start, or at the task's birth if that is later.
+    """
+
+    name: str
+    after_bytes: int | None
+    after_s: float
+
+    @classmethod
+    def draw(cls, seed: int, seen: Observation) -> Self:
+        """Choose; seeds that follow each other go round the tasks, so that few reach them all."""
+        random = Random(seed)  # noqa: S311  a failure has to repeat, not to be secret
+        name = seen.names[seed % len(seen.names)]
+        by_bytes = seen.grown > 0 and random.random() < 0.5
+        return cls(
+            name=name,
+            after_bytes=random.randrange(seen.grown) if by_bytes else None,
+            after_s=random.uniform(0, seen.seconds),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Struck:
+    """What became of a plan; ``task`` is None when the job had ended before its moment came."""
+
+    task: Task | None
+    ended: Ended
+
+
+def observe(
+    command: Sequence[str], *, grows: Path, environment: Mapping[str, str] | None = None
+) -> Observation:
+    """Run a command that must end well and note its tasks and what it wrote below ``grows``."""
+    before = _size(grows)
+    job = Job(command, environment=environment)
+    names: set[str] = set()
+    while job.is_running():
+        names |= {task.name for task in job.tasks() if task.stage or task.name == "main"}
+        time.sleep(_TICK)
+    ended = job.wait().check(0)
+    return Observation(
+        names=tuple(sorted(names)), seconds=ended.seconds, grown=max(0, _size(grows) - before)
+    )
+
+
+def strike(
+    command: Sequence[str],
+    plan: Plan,
+    *,
+    grows: Path,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 60,
+    grace: float = 5.0,
+) -> Struck:
+    """Run a command, kill what the plan names, and wait for the end of everything."""
+    before = _size(grows)
+    job = Job(command, environment=environment)
+    while job.is_running():
+        if plan.after_bytes is None:
+            due = time.monotonic() - job.started >= plan.after_s
+        else:
+            due = _size(grows) - before > plan.after_bytes
+        if due:
+            break
+        time.sleep(_TICK)
+    task = job.wait_task(plan.name, timeout=_APPEAR_S)
+    hit = task is not None and job.kill(task)
+    return Struck(task=task if hit else None, ended=job.wait(timeout=timeout, grace=grace))
+
+
+def complaints(struck: Struck) -> list[str]:
+    """Say what a job did wrong after one of its tasks was killed; empty when all is well.
+
+    A job may still end with 0 when the task had done its work already: then the caller must find
+    that everything is there.
+    """
+    ended, task = struck.ended, struck.task
+    found = [f"left: {one.name} ({one.pid})" for one in ended.left]
+    if "Traceback" in ended.stderr:
+        found.append(f"traceback: {ended.stderr[-2000:]}")
+    if ended.status == 0:
+        return found
+    if task is None:
+        return [*found, f"nobody was killed, but it failed: {ended.status}: {ended.stderr[-2000:]}"]
+    if task.name == "main":
+        return found  # nobody is there to say anything
+    facts = ended.error.get("facts")
+    stage = str(facts.get("stage", "")) if isinstance(facts, dict) else ""
+    if ended.status < 0:
+        found.append(f"ended by signal {-ended.status} because {task.name} was killed")
+    elif not ended.error:
+        found.append(f"no error was told: {ended.stderr[-2000:]}")
+    elif task.name != _FORK_SERVER and not (stage and stage.startswith(task.stage)):
+        found.append(f"{task.name} was killed, but the error names {stage!r}: {ended.error}")
+    return found
+
+
+def leftovers(store: Path) -> list[Path]:
+    """Return the files of unfinished work in a store: what lies in its scratch folders."""
+    return [path for path in _files(store) if _SCRATCH & set(path.relative_to(store).parts[:-1])]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for at, _, names in os.walk(folder):
+        yield from (Path(at, name) for name in names)
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in _files(folder):
+        try:
+            total += path.lstat().st_size
+        except FileNotFoundError:  # renamed or removed while it was looked at
+            continue
+    return total
