@@ -41,11 +41,13 @@ Errors cross process boundaries as plain facts (``facts``), never as pickles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from datamover.units import Bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "ArchiveMissingError",

@@ -22,8 +22,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
@@ -31,6 +30,9 @@ from datamover.pipe.control import SocketControl
 from datamover.pipe.facts import TaskFacts
 from datamover.pipe.task import run_task
 from datamover.pipe.waiter import PollWaiter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Exited", "Preload", "Request", "Spawn", "Started", "main"]
 
@@ -100,7 +102,8 @@ class _Server:
         data, numbers = _receive(self._connection)
         if not data:
             return False
-        match _REQUESTS.decode(data):
+        request: Request = _REQUESTS.decode(data)
+        match request:
             case Preload(modules, path):
                 sys.path[:] = [*path, *(p for p in sys.path if p not in path)]
                 for module in modules:

@@ -306,6 +306,8 @@ class LivePipe:
                 if self._failure is None:
                     self._failure = failure
                 self._handle(TaskFailed(task, str(failure)))
+            case _:
+                return  # a newer task may say more
 
     def _handle(self, event: Event) -> None:
         for effect in self._core.handle(event):

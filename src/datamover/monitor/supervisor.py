@@ -13,7 +13,6 @@ import os
 import selectors
 import socket
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from datamover.ids import PipeName
@@ -25,6 +24,8 @@ from datamover.pipe.spec import Mode, PipeSpec
 from datamover.units import Bytes
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from datamover.monitor.live import Outcome
 
 __all__ = ["Monitor", "run"]

@@ -8,13 +8,15 @@ Source: seed, "Control Messages"; SPEC C13, C14; docs/spec/shm-layout.md.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from datamover.errors import MalformedError, StopRequestedError
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["Control", "DirectControl", "Message", "SocketControl", "decode"]
 

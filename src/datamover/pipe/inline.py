@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import greenlet
 
 from datamover.errors import OwnershipError, StopRequestedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["InlineScheduler"]
 
@@ -52,12 +55,17 @@ class InlineScheduler:
 
     def wait(self, descriptor: int, deadline: float | None) -> bool:
         """Let the others go on until ``descriptor`` is readable; see ``Waiter``."""
-        if not self._stopping:
-            self._waiting[greenlet.getcurrent()] = (descriptor, deadline)
-            found = bool(self._hub.switch())
         if self._stopping:
             raise StopRequestedError
+        self._waiting[greenlet.getcurrent()] = (descriptor, deadline)
+        found = bool(self._hub.switch())
+        # The switch let others run, and one of them may have stopped the pipe.
+        if self._is_stopping():
+            raise StopRequestedError
         return found
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
 
     def _wake(self) -> None:
         """Make at least one waiting task runnable."""

@@ -1,6 +1,6 @@
 """From a specification to tasks, queues and shares: everything decided before anything starts.
 
-    head ×1 ══▶ queue 1 ══▶ middle ×p ══▶ queue 2 ══▶ tail ×1
+    head x1 ══▶ queue 1 ══▶ middle xp ══▶ queue 2 ══▶ tail x1
       ▲                       ▲                          │ free
       └── free queue 0        └── free queues 1…p ◀──────┘
 

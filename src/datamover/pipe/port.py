@@ -3,7 +3,7 @@
 A port owns no lock and speaks to nobody: it reads and writes tokens, and writes descriptors and
 counters that are its own.  Around a multi-instance stage the single side keeps the order:
 
-    sender ×1  ══ stamps ══▶  ×p  ══ keeps the stamp ══▶  ×1 receiver puts back in order
+    sender x1  ══ stamps ══▶  xp  ══ keeps the stamp ══▶  x1 receiver puts back in order
 
 Source: seed, "Allocation: Receive: Send: Free", "Data Integrity"; SPEC A11-A18, A20-A24, B1-B6.
 """
@@ -25,6 +25,7 @@ from datamover.errors import (
 from datamover.pipe.inlet import Inlet
 from datamover.pipe.order import Resequencer
 from datamover.pipe.stage import FanOut, Role
+from datamover.shm.buffer import TAG_SIZE
 from datamover.shm.segment import DESCRIPTOR
 from datamover.shm.statistics import Wait
 from datamover.shm.tokens import COMPLETE, END, TOKEN
@@ -74,6 +75,10 @@ class TaskPort:
         self._control = control
         self._counters = counters
         self._room = int(segment.geometry.room)
+        self._id = facts.id
+        self._sends = facts.consumers > 0
+        self._output = facts.descriptors.output
+        self._release = {int(k): fd for k, fd in facts.descriptors.release.items()}
         self._buffers = segment.geometry.buffers
         self._held: dict[int, Buffer] = {}
         self._due: deque[tuple[int, int, int]] = deque()
@@ -125,9 +130,9 @@ class TaskPort:
         token = share.take(timeout)
         if token is None:
             raise self._refused("alloc")
-        buffer = self._segment.buffer(token[0], self._facts.id)
+        me = self._id
+        buffer = self._segment.buffer(token[0], me)
         self._held[buffer.index] = buffer
-        me = self._facts.id
         DESCRIPTOR.pack_into(
             self._descriptors, buffer.index * _RECORD, _OWNED, me, me, 0, 0, 0, 0, 0
         )
@@ -155,7 +160,7 @@ class TaskPort:
             self._descriptors,
             at,
             _OWNED,
-            self._facts.id,
+            self._id,
             allocator,
             flags,
             sequence,
@@ -173,15 +178,18 @@ class TaskPort:
         """Pass a buffer on; see ``HeadPort.send``."""
         if self._words[_STOP]:
             raise StopRequestedError
-        facts = self._facts
-        if not facts.consumers:
+        if not self._sends:
             raise self._refused("send")
         index, used = buffer.index, buffer.used
         if self._held.get(index) is not buffer:
             raise OwnershipError(index=index, reason="sent by a stage that does not own it")
-        if not 0 <= used <= self._room or not 0 <= buffer.tag_used <= len(buffer.tag):
+        if not 0 <= used <= self._room or not 0 <= buffer.tag_used <= TAG_SIZE:
             raise OwnershipError(index=index, reason=f"used is {used}, the buffer has {self._room}")
-        stamp, part, flags = self._stamped(sequence)
+        if self._keeps_stamp:
+            stamp, part, flags = self._kept(sequence)
+        else:
+            stamp, part, flags = self._stamp, 0, _LAST
+            self._stamp = stamp + 1
         del self._held[index]
         tag_used, allocator = buffer.tag_used, buffer.allocator
         buffer.kill()
@@ -189,7 +197,7 @@ class TaskPort:
             self._descriptors,
             index * _RECORD,
             _QUEUED,
-            facts.id,
+            self._id,
             allocator,
             flags,
             stamp,
@@ -197,10 +205,10 @@ class TaskPort:
             used,
             tag_used,
         )
-        if allocator == facts.id and self._input is not None:
+        if allocator == self._id and self._input is not None:
             self._counters.copied(used)
         self._counters.sent(used, len(self._held))
-        os.write(facts.descriptors.output, TOKEN.pack(index, used, stamp))
+        os.write(self._output, TOKEN.pack(index, used, stamp))
 
     def free(self, buffer: Buffer) -> None:
         """Give a buffer back to the share that it came from; see ``TailPort.free``."""
@@ -213,7 +221,7 @@ class TaskPort:
             self._descriptors,
             index * _RECORD,
             _FREE,
-            self._facts.id,
+            self._id,
             allocator,
             0,
             0,
@@ -221,7 +229,7 @@ class TaskPort:
             0,
             0,
         )
-        os.write(self._facts.descriptors.release[str(allocator)], TOKEN.pack(index, 0, 0))
+        os.write(self._release[allocator], TOKEN.pack(index, 0, 0))
 
     def incoming(self) -> Iterator[Buffer]:
         """Yield buffers in order until the stage before has finished."""
@@ -267,7 +275,7 @@ class TaskPort:
         if self._open is not None:
             self._close_item()
         for _ in range(self._facts.consumers):
-            os.write(self._facts.descriptors.output, TOKEN.pack(END, 0, 0))
+            os.write(self._output, TOKEN.pack(END, 0, 0))
 
     def release(self) -> None:
         """Let go of the segment; handles that a failed stage left are dead."""
@@ -303,11 +311,7 @@ class TaskPort:
             due.extend(order.push(sequence, token, part=fields[5], last=last))
         return due.popleft()
 
-    def _stamped(self, given: int | None) -> tuple[int, int, int]:
-        if not self._keeps_stamp:
-            stamp = self._stamp
-            self._stamp += 1
-            return stamp, 0, _LAST
+    def _kept(self, given: int | None) -> tuple[int, int, int]:
         if self._input is None:
             if given is None:
                 raise SequenceError(
@@ -330,7 +334,7 @@ class TaskPort:
         sequence, parts = self._open, self._parts
         self._open = None
         if sequence is not None and (self._facts.fan_out == FanOut.MANY or not parts):
-            os.write(self._facts.descriptors.output, TOKEN.pack(COMPLETE, parts, sequence))
+            os.write(self._output, TOKEN.pack(COMPLETE, parts, sequence))
 
     # ---- refusals
 

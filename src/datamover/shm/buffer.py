@@ -30,16 +30,34 @@ class Buffer:
         tag_used: Bytes of ``tag`` that mean something; 0 when the buffer carries no tag.
     """
 
-    __slots__ = ("_data", "_tag", "allocator", "index", "sequence", "tag_used", "used")
+    __slots__ = (
+        "_data",
+        "_room",
+        "_slot",
+        "_start",
+        "_tag",
+        "allocator",
+        "index",
+        "sequence",
+        "tag_used",
+        "used",
+    )
 
-    def __init__(self, index: int, data: memoryview, tag: memoryview, allocator: int = 0) -> None:
+    def __init__(
+        self, index: int, slot: memoryview, start: int, room: int, allocator: int = 0
+    ) -> None:
+        """Make a handle of the slot that begins at ``start`` of ``slot``; only a port does."""
         self.index = index
         self.allocator = allocator
         self.sequence = 0
         self.used = 0
         self.tag_used = 0
-        self._data: memoryview | None = data
-        self._tag: memoryview | None = tag
+        # Views are cut when they are asked for: passing a buffer on costs none.
+        self._slot: memoryview | None = slot
+        self._start = start
+        self._room = room
+        self._data: memoryview | None = None
+        self._tag: memoryview | None = None
 
     @property
     def data(self) -> memoryview:
@@ -49,7 +67,8 @@ class Buffer:
             OwnershipError: The buffer was sent or freed.
         """
         if self._data is None:
-            raise OwnershipError(index=self.index, reason="used after it was sent or freed")
+            start = self._start + TAG_SIZE
+            self._data = self._living()[start : start + self._room]
         return self._data
 
     @property
@@ -65,13 +84,13 @@ class Buffer:
             OwnershipError: The buffer was sent or freed.
         """
         if self._tag is None:
-            raise OwnershipError(index=self.index, reason="used after it was sent or freed")
+            self._tag = self._living()[self._start : self._start + TAG_SIZE]
         return self._tag
 
     @property
     def is_alive(self) -> bool:
         """Whether the handle may still be used."""
-        return self._data is not None
+        return self._slot is not None
 
     def adopt(self, other: Buffer) -> None:
         """Take over ``other``'s tag, as a stage does that replaces one buffer by another."""
@@ -80,7 +99,15 @@ class Buffer:
 
     def kill(self) -> None:
         """End the handle: views taken from it directly are dead too."""
-        if self._data is not None and self._tag is not None:
+        self._slot = None
+        if self._data is not None:
             self._data.release()
+            self._data = None
+        if self._tag is not None:
             self._tag.release()
-            self._data = self._tag = None
+            self._tag = None
+
+    def _living(self) -> memoryview:
+        if self._slot is None:
+            raise OwnershipError(index=self.index, reason="used after it was sent or freed")
+        return self._slot

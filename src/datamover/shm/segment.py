@@ -5,6 +5,7 @@ Source: seed FIG. 2B (85), FIG. 2C (75); SPEC A7, A8; docs/spec/shm-layout.md.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -100,6 +101,8 @@ class Segment:
         self._map = mmap.mmap(descriptor, geometry.size)
         self._view = memoryview(self._map)
         self._words = self._view[:_PAGE].cast("I")
+        self._buffers, self._stride = geometry.buffers, int(geometry.stride)
+        self._slots, self._room = geometry.slots, int(geometry.room)
 
     @classmethod
     def create(cls, geometry: Geometry) -> Self:
@@ -184,22 +187,15 @@ class Segment:
 
     def buffer(self, index: int, allocator: int) -> Buffer:
         """Return a live handle of one slot; only a port does, for the token that it took."""
-        geometry = self.geometry
-        if not 0 <= index < geometry.buffers:
+        if not 0 <= index < self._buffers:
             raise OwnershipError(index=index, reason="the pool has no such buffer")
-        start = geometry.slots + index * geometry.stride
-        middle = start + TAG_SIZE
-        return Buffer(
-            index, self._view[middle : middle + geometry.room], self._view[start:middle], allocator
-        )
+        return Buffer(index, self._view, self._slots + index * self._stride, self._room, allocator)
 
     def close(self) -> None:
         """Unmap and close; memory goes when the last task has done so."""
         self._words.release()
         self._view.release()
-        try:
+        # A stage may have kept a view of a dead buffer: the mapping goes with that view.
+        with contextlib.suppress(BufferError):
             self._map.close()
-        except BufferError:
-            # A stage kept a view of a dead buffer: the mapping goes with that view.
-            pass
         os.close(self.descriptor)

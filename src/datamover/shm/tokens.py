@@ -36,7 +36,7 @@ _DEFAULT_CAPACITY: Final = 65536
 class Token(NamedTuple):
     """The right to touch one buffer; whoever read it owns the buffer."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no token needs
     used: int
     sequence: int
 
