@@ -87,8 +87,8 @@ class ScriptedPort:
         self._inputs = iter(inputs)
         self._sequence = 0
         self._verbs_left = stop_after
-        self._slots = [(i, *self._new_slot()) for i in range(buffers)]
-        self._owned: dict[int, tuple[Buffer, bytearray, bytearray]] = {}
+        self._slots = [(i, self._new_slot()) for i in range(buffers)]
+        self._owned: dict[int, tuple[Buffer, bytearray]] = {}
         self._input_index = buffers
         self._share = buffers
 
@@ -123,8 +123,7 @@ class ScriptedPort:
         self.check()
         if not self._slots:
             raise OwnershipError(reason="this instance holds its whole share")
-        index, data, tag = self._slots.pop(0)
-        return self._own(index, data, tag)
+        return self._own(*self._slots.pop(0))
 
     def send(self, buffer: Buffer, *, sequence: int | None = None) -> None:
         self.check()
@@ -145,7 +144,7 @@ class ScriptedPort:
         if given is None:
             return None
         tag, payload = given
-        buffer = self._own(self._input_index, *self._new_slot())
+        buffer = self._own(self._input_index, self._new_slot())
         self._input_index += 1
         buffer.sequence = self._sequence
         self._sequence += 1
@@ -158,12 +157,12 @@ class ScriptedPort:
         while (buffer := self.receive()) is not None:
             yield buffer
 
-    def _new_slot(self) -> tuple[bytearray, bytearray]:
-        return bytearray(self.buffer_size + TRAILER_SIZE), bytearray(TAG_SIZE)
+    def _new_slot(self) -> bytearray:
+        return bytearray(TAG_SIZE + self.buffer_size + TRAILER_SIZE)
 
-    def _own(self, index: int, data: bytearray, tag: bytearray) -> Buffer:
-        buffer = Buffer(index, memoryview(data), memoryview(tag))
-        self._owned[index] = (buffer, data, tag)
+    def _own(self, index: int, slot: bytearray) -> Buffer:
+        buffer = Buffer(index, memoryview(slot), 0, len(slot) - TAG_SIZE)
+        self._owned[index] = (buffer, slot)
         return buffer
 
     def _require(self, buffer: Buffer) -> None:
@@ -172,9 +171,8 @@ class ScriptedPort:
             raise OwnershipError(index=buffer.index, reason="not this stage's")
 
     def _release(self, buffer: Buffer) -> None:
-        _, data, tag = self._owned.pop(buffer.index)
+        _, slot = self._owned.pop(buffer.index)
         buffer.kill()
-        data[:] = _POISON * len(data)
-        tag[:] = _POISON * len(tag)
+        slot[:] = _POISON * len(slot)
         if buffer.index < self._share:
-            self._slots.append((buffer.index, data, tag))
+            self._slots.append((buffer.index, slot))
