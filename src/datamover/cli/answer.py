@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Answer", "Column", "Drawing", "Kind", "Record", "Rows", "Value"]
 
@@ -27,6 +24,8 @@ class Kind(Enum):
     SECONDS = auto()
     SHARE = auto()
     """0 to 1, shown with a bar."""
+    PERCENT = auto()
+    """0 to 1, shown as a number."""
     TIME = auto()
     """Nanoseconds since the epoch."""
     MODE = auto()
@@ -40,7 +39,7 @@ class Column:
     Attributes:
         key: Its name for programs.
         heading: Its name for people.
-        width: Cells it is given when rows are shown before all of them are known.
+        width: Cells it is given at least; all it gets when rows are shown as they come.
     """
 
     key: str

@@ -31,7 +31,8 @@ _EXAMPLES: Final = """Examples:
   datamover archives /mnt/backup
   datamover restore --from /mnt/backup --to /tmp/back
 
-The passphrase comes from --passphrase-file, DATAMOVER_PASSPHRASE, or a prompt."""
+The passphrase comes from --passphrase-file, DATAMOVER_PASSPHRASE, or a prompt.
+"""
 _FLAGS: Final = frozenset({"--json", "--quiet"})
 _WITH_VALUE: Final = "--passphrase-file"
 
@@ -43,7 +44,7 @@ def build() -> App:
         help=_SUMMARY,
         help_epilogue=_EXAMPLES,
         help_format="plaintext",
-        version=lambda: f"datamover {release()}",
+        version=release,
         default_parameter=Parameter(negative=()),
         suppress_keyboard_interrupt=False,
     )
@@ -80,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _epilogue(command: Command) -> str:
-    return "\n".join(["Examples:", "", *(f"  {example}" for example in command.examples)])
+    return "\n".join(["Examples:", "", *(f"  {example}" for example in command.examples), ""])
 
 
 def _reason(error: CycloptsError) -> str:

@@ -65,7 +65,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _print_version() -> int:
-    sys.stdout.write(f"datamover {release()}\n")
+    sys.stdout.write(f"{release()}\n")
     return Status.FINE
 
 

@@ -6,17 +6,13 @@ Source: docs/reference/cli.md, "Errors"; docs/reference/errors.md.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from datamover.cli.measure import printable
 from datamover.cli.status import Status
-from datamover.errors import DataMoverError, StageFailedError, facts
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from datamover.errors import Fact
+from datamover.errors import DataMoverError, Fact, StageFailedError, facts
 
 __all__ = ["Problem"]
 

@@ -126,6 +126,8 @@ def _fact(key: str, value: Fact) -> str:
 
 def _files(progress: Progress) -> str:
     files, total = progress.files, progress.total_files
+    if progress.job == "pipe":
+        return f"{count_text(files)} buffers"
     if total and files <= total:
         return f"{count_text(files)} of {count_text(total)} files"
     return f"{count_text(files)} files"

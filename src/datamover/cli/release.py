@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+import datamover
 
 __all__ = ["release"]
 
 
 def release() -> str:
-    """Return the version that is installed; a checkout that is not installed says so."""
-    try:
-        return version("datamover")
-    except PackageNotFoundError:
-        return "(not installed)"
+    """Return the program's name and version, as `--version` prints them."""
+    return f"datamover {datamover.__version__}"

@@ -98,7 +98,7 @@ def _number(value: float, kind: Kind) -> str:
             return f"{value:.2f}"
         case Kind.SECONDS:
             return f"{value:.2f} s"
-        case Kind.SHARE:
+        case Kind.SHARE | Kind.PERCENT:
             return f"{value:.0%}"
         case _:
             return str(value)

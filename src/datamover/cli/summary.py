@@ -9,19 +9,21 @@ from datamover.cli.render import show
 from datamover.cli.status import of_notices
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from datamover.cli.answer import Value
     from datamover.cli.everywhere import Everywhere
-    from datamover.mover.report import Summary
+    from datamover.mover.report import StageShare, Summary
 
-__all__ = ["finish", "record"]
+__all__ = ["finish", "record", "stage_rows"]
 
 _STAGES: Final = (
-    Column(key="stage", heading="stage"),
+    Column(key="stage", heading="stage", width=8),
     Column(key="instances", heading="tasks", kind=Kind.COUNT),
     Column(key="busy", heading="busy", kind=Kind.SHARE),
-    Column(key="wait_input", heading="waits for input", kind=Kind.SHARE),
-    Column(key="wait_buffer", heading="for a buffer", kind=Kind.SHARE),
-    Column(key="wait_output", heading="for output", kind=Kind.SHARE),
+    Column(key="wait_input", heading="wait: input", kind=Kind.PERCENT),
+    Column(key="wait_buffer", heading="buffer", kind=Kind.PERCENT),
+    Column(key="wait_output", heading="output", kind=Kind.PERCENT),
     Column(key="buffers", heading="buffers", kind=Kind.COUNT),
     Column(key="bytes", heading="bytes", kind=Kind.BYTES),
 )
@@ -69,27 +71,28 @@ def record(summary: Summary) -> Record:
         (Column(key=f"notices_{kind}", heading=f"notices: {kind}", kind=Kind.COUNT), count)
         for kind, count in sorted(summary.notices.items())
     ]
-    stages = Rows(
-        event="stage",
-        columns=_STAGES,
-        rows=[
-            (
-                share.stage,
-                share.instances,
-                share.busy,
-                share.wait_input,
-                share.wait_buffer,
-                share.wait_output,
-                share.buffers,
-                share.bytes,
-            )
-            for share in summary.stages
-        ],
-    )
     return Record(
         event="summary",
         title=f"{summary.job} finished",
         columns=tuple(column for column, _ in lines),
         values=tuple(value for _, value in lines),
-        parts={"stages": stages},
+        parts={"stages": stage_rows(summary.stages)},
     )
+
+
+def stage_rows(shares: Sequence[StageShare]) -> Rows:
+    """Return how each stage spent its time, head first."""
+    rows = [
+        (
+            share.stage,
+            share.instances,
+            share.busy,
+            share.wait_input,
+            share.wait_buffer,
+            share.wait_output,
+            share.buffers,
+            share.bytes,
+        )
+        for share in shares
+    ]
+    return Rows(event="stage", columns=_STAGES, rows=rows)

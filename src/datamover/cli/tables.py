@@ -46,11 +46,14 @@ def record(answer: Record) -> str:
 
 
 def _table(columns: Sequence[Column], values: Iterable[Sequence[Value]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     for column in columns:
-        left = column.kind in _LEFT
         table.add_column(
-            column.heading, justify="left" if left else "right", no_wrap=column.kind != Kind.TEXT
+            column.heading,
+            justify="left" if column.kind in _LEFT else "right",
+            no_wrap=column.kind is not Kind.TEXT,
+            overflow="fold",
+            min_width=column.width or None,
         )
     for row in values:
         table.add_row(*(Text(_cell(v, c.kind)) for c, v in zip(columns, row, strict=True)))

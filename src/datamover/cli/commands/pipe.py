@@ -1,16 +1,57 @@
 """``datamover pipe run|show SPEC.toml``: pipes that are written in a file."""
 
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from datamover.cli.drawing import draw
 from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.pipe_report import progress_of, record_of
+from datamover.cli.progress import Display
 from datamover.cli.render import show as render
+from datamover.cli.secret import take_from_environment
+from datamover.cli.status import of_notices
+from datamover.monitor.supervisor import Monitor, last_level_cache
+from datamover.mover.report import Notice
 from datamover.pipe.layout import lay_out
-from datamover.pipe.spec import load_spec
+from datamover.pipe.spec import PipeSpec, load_spec
 
-__all__ = ["show"]
+__all__ = ["run", "show"]
+
+_LOOK_EVERY_S = 0.1
+
+
+def run(
+    spec: Annotated[str, Parameter(name="SPEC.toml")], /, *, everywhere: Everywhere = DEFAULTS
+) -> int:
+    """Run a pipe from a file until it ends.
+
+    Args:
+        spec: A pipe file; docs/reference/pipe-file.md says what it holds.
+        everywhere: The options that every command takes.
+    """
+    # No stage of a pipe file has a use for the passphrase, and tasks inherit the environment.
+    take_from_environment()
+    pipe = _load(spec)
+    notices: Counter[str] = Counter()
+
+    def notice(stage: str, instance: int, kind: str, given: Mapping[str, object]) -> None:
+        notices[kind] += 1
+        facts = {key: str(value) for key, value in given.items()}
+        display.notice(Notice(kind=kind, stage=f"{stage}.{instance}", given=facts))
+
+    with Display(everywhere) as display, Monitor() as monitor:
+        live = monitor.start(pipe, on_notice=notice)
+        while not live.poll(_LOOK_EVERY_S):
+            display.progress(progress_of(live.statistics()))
+        outcome = live.outcome()
+    if everywhere.json or not everywhere.quiet:
+        render(record_of(outcome), everywhere)
+    return of_notices(notices)
 
 
 def show(
@@ -22,4 +63,11 @@ def show(
         spec: A pipe file; docs/reference/pipe-file.md says what it holds.
         everywhere: The options that every command takes.
     """
-    render(draw(lay_out(load_spec(spec))), everywhere)
+    render(draw(lay_out(_load(spec), cache=last_level_cache())), everywhere)
+
+
+def _load(path: str) -> PipeSpec:
+    spec = load_spec(path)
+    # A stage that is written beside the file is found, as a module beside a script is.
+    sys.path.insert(0, str(Path(path).resolve().parent))
+    return spec
