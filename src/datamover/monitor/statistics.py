@@ -28,6 +28,7 @@ class InstanceStatistics:
         cpu_s: Processor time, at its last wait.
         copied: Bytes that went on in another buffer than they came in.
         held: Buffers it owns now.
+        items: What it counted (files).
     """
 
     stage: str
@@ -44,6 +45,7 @@ class InstanceStatistics:
     cpu_s: float
     copied: int
     held: int
+    items: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,4 +118,5 @@ def _instance(record: memoryview, stage: str, instance: int, now: int) -> Instan
         cpu_s=values[14] / 1e9,
         copied=values[11],
         held=values[12],
+        items=values[15],
     )

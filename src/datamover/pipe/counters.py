@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Counters"]
 
 _WAITED: Final = {Wait.INPUT: 4, Wait.BUFFER: 5, Wait.OUTPUT: 6}
-_STARTED, _ENDED, _WAITS, _SINCE, _COPIED, _HELD, _SEQUENCE, _CPU = 7, 8, 9, 10, 11, 12, 13, 14
+_STARTED, _ENDED, _WAITS, _SINCE, _COPIED, _HELD, _SEQUENCE, _CPU, _ITEMS = range(7, 16)
 
 
 class Counters:
@@ -49,6 +49,10 @@ class Counters:
         record[2] += 1
         record[3] += used
         record[_HELD] = held
+
+    def counted(self, items: int) -> None:
+        """Count what a person counts."""
+        self._record[_ITEMS] += items
 
     def copied(self, used: int) -> None:
         """Count bytes that went on in another buffer than they came in."""

@@ -243,6 +243,10 @@ class TaskPort:
         if self._words[_STOP]:
             raise StopRequestedError
 
+    def count(self, items: int) -> None:
+        """Count what a person counts (files)."""
+        self._counters.counted(items)
+
     @contextmanager
     def waiting(self, what: Wait) -> Iterator[None]:
         """Account the time of a ``with`` block as waiting."""

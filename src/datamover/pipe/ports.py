@@ -45,6 +45,10 @@ class Port(Protocol):
         """
         ...
 
+    def count(self, items: int) -> None:
+        """Count what a person counts (files), for whoever watches the pipe."""
+        ...
+
     def waiting(self, what: Wait) -> AbstractContextManager[None]:
         """Account the time of a ``with`` block as waiting for the outside (a disk, a network)."""
         ...

@@ -50,6 +50,7 @@ class ScriptedPort:
         results: What the stage left with ``result``.
         waits: What ``waiting`` was entered for, in order.
         freed: How many buffers were freed.
+        counted: Sum of what the stage counted.
         held: How many buffers the stage owns now; 0 when it ended well.
     """
 
@@ -84,6 +85,7 @@ class ScriptedPort:
         self.results: dict[str, Fact] = {}
         self.waits: list[Wait] = []
         self.freed = 0
+        self.counted = 0
         self._inputs = iter(inputs)
         self._sequence = 0
         self._verbs_left = stop_after
@@ -106,6 +108,9 @@ class ScriptedPort:
             if self._verbs_left <= 0:
                 raise StopRequestedError
             self._verbs_left -= 1
+
+    def count(self, items: int) -> None:
+        self.counted += items
 
     @contextmanager
     def waiting(self, what: Wait) -> Iterator[None]:
