@@ -10,7 +10,7 @@ from typing import Final
 
 from crc32c import crc32c as _crc32c
 
-from datamover.errors import CorruptError, TruncatedError
+from datamover.errors import CorruptError, RoomError, TruncatedError
 from datamover.units import Bytes
 
 __all__ = ["CHECKSUM_SIZE", "append_checksum", "check_checksum", "crc32c"]
@@ -30,11 +30,11 @@ def append_checksum(data: memoryview, length: int) -> Bytes:
     """Write the checksum of ``data[:length]`` behind it; return the new length.
 
     Raises:
-        TruncatedError: No room; nothing was written.
+        RoomError: No room; nothing was written.
     """
     end = Bytes(length + CHECKSUM_SIZE)
     if end > len(data):
-        raise TruncatedError(what=_WHAT, need=end, have=Bytes(len(data)))
+        raise RoomError(what=_WHAT, need=end, have=len(data))
     _TRAILER.pack_into(data, length, crc32c(data[:length]))
     return end
 

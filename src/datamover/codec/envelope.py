@@ -22,7 +22,9 @@ from datamover.wire.tag import Transform, decode_extensions, encode_extensions
 if TYPE_CHECKING:
     from datamover.wire.tag import TagHeader
 
-__all__ = ["open_block", "seal_block"]
+__all__ = ["LAYER_MAX", "open_block", "seal_block"]
+
+LAYER_MAX: Final = 65535
 
 _SPLIT: Final = struct.Struct("<IH")
 

@@ -26,6 +26,7 @@ __all__ = [
     "KdfParameters",
     "derive_key",
     "derive_subkey",
+    "read_hex",
     "unwrap_key",
     "wrap_key",
 ]
@@ -92,6 +93,21 @@ def derive_subkey(key: bytes, purpose: bytes, context: bytes) -> bytes:
         context: What the key is for, such as an archive's id; public, of one length a purpose.
     """
     return HKDF(algorithm=SHA256(), length=KEY_SIZE, salt=context, info=purpose).derive(key)
+
+
+def read_hex(what: str, text: str, *, size: int = KEY_SIZE) -> bytes:
+    """Read ``size`` bytes from the hexadecimal digits of a stage's setting.
+
+    Raises:
+        UsageError: Not that many digits; the message does not repeat them, for it may be a key.
+    """
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != size:
+        raise UsageError(reason=f"{what}: not {2 * size} hexadecimal digits")
+    return value
 
 
 def wrap_key(key: bytes, *, by: bytes, nonce: bytes, context: bytes) -> bytes:

@@ -5,17 +5,18 @@ Source: docs/ARCHITECTURE.md, "One block's journey"; docs/spec/wire-format.md, t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from datamover.errors import MalformedError
 from datamover.ids import BlockNumber
 from datamover.units import Bytes
-from datamover.wire.tag import TagHeader, TagKind
+from datamover.wire.tag import TagHeader, TagKind, Transform
 
 if TYPE_CHECKING:
     from datamover.shm.buffer import Buffer
 
-__all__ = ["get_tag", "set_tag"]
+__all__ = ["get_tag", "pop_transform", "push_transform", "set_tag", "top_transform"]
 
 
 def get_tag(buffer: Buffer) -> TagHeader:
@@ -48,3 +49,28 @@ def set_tag(buffer: Buffer, tag: TagHeader) -> None:
         MalformedError: A field is out of range, or the header would not fit the tag area.
     """
     buffer.tag_used = tag.encode_into(buffer.tag)
+
+
+def top_transform(tag: TagHeader) -> int | None:
+    """Return the id of the transform that must be undone next; None when none is left."""
+    return tag.transforms[-1].id if tag.transforms else None
+
+
+def push_transform(tag: TagHeader, number: int, *, parameter: int = 0, length: int) -> TagHeader:
+    """Return the tag of a block whose payload was just transformed to ``length`` bytes."""
+    step = Transform(id=number, parameter=parameter, length=tag.length)
+    return replace(tag, length=Bytes(length), transforms=(*tag.transforms, step))
+
+
+def pop_transform(tag: TagHeader, length: int) -> TagHeader:
+    """Return the tag of a block whose top transform was just undone, to ``length`` bytes.
+
+    Raises:
+        MalformedError: The tag said another length, or nothing is left to undo and the length
+            is not that of the plain block.
+    """
+    *rest, step = tag.transforms
+    if length != step.length or (not rest and length != tag.plain):
+        due = step.length if rest else tag.plain
+        raise MalformedError(what=f"block {tag.block}", reason=f"{length} bytes, {due} were due")
+    return replace(tag, length=step.length, transforms=tuple(rest))

@@ -4,17 +4,16 @@ import pytest
 
 from datamover.errors import CorruptError, MalformedError
 from datamover.ids import BlockNumber
-from datamover.shm.buffer import TAG_SIZE, Buffer
+from datamover.shm.buffer import Buffer
 from datamover.stages.block import get_tag, set_tag
+from datamover.testing.port import ScriptedPort
 from datamover.units import Bytes
 from datamover.wire.tag import TagHeader, TagKind
 
 
 def make_buffer(payload: bytes) -> Buffer:
-    data = bytearray(256)
-    data[: len(payload)] = payload
-    buffer = Buffer(0, memoryview(data), memoryview(bytearray(TAG_SIZE)))
-    buffer.used = len(payload)
+    buffer = ScriptedPort([(None, payload)]).receive()
+    assert buffer is not None
     return buffer
 
 
