@@ -1,0 +1,146 @@
+"""Run one pipe as a job: show its progress, pass on its notices, sum it up.
+
+Source: SPEC X5, U18; docs/ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from datamover.monitor.supervisor import Monitor
+from datamover.mover.report import Notice, Progress, StageShare, Watch
+
+if TYPE_CHECKING:
+    from datamover.errors import Fact
+    from datamover.monitor.live import LivePipe, Outcome
+    from datamover.monitor.statistics import PipeStatistics, StageStatistics
+    from datamover.pipe.spec import PipeSpec
+
+__all__ = ["Finished", "Job", "processors"]
+
+_TICK: Final = 0.1
+
+Hook = Callable[[Mapping[str, object]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What came of a job."""
+
+    outcome: Outcome
+    notices: Mapping[str, int]
+    stages: tuple[StageShare, ...]
+    seconds: float
+
+    def number(self, stage: str, name: str) -> int:
+        """Sum of what the instances of ``stage`` left under ``name``."""
+        values = [given.get(name, 0) for given in self.outcome.results.get(stage, ())]
+        return sum(value for value in values if isinstance(value, int))
+
+
+class Job:
+    """A job about to run: its name, who watches, and what its notices mean to the caller."""
+
+    def __init__(self, kind: str, watch: Watch, *, monitor: Monitor, counts: str) -> None:
+        """Prepare a job.
+
+        Args:
+            kind: "backup", "restore" or "verify".
+            watch: Who looks on.
+            monitor: Where the pipe runs.
+            counts: The stage whose items are the files done, and whose bytes are the progress.
+        """
+        self._kind = kind
+        self._watch = watch
+        self._monitor = monitor
+        self._counts = counts
+        self._hooks: dict[str, Hook] = {}
+        self._notices: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self.total_files: int | None = None
+        self.total_bytes: int | None = None
+
+    def on(self, kind: str, hook: Hook) -> None:
+        """Take notices of this kind for the caller: nobody else sees them."""
+        self._hooks[kind] = hook
+
+    def tell(self, stage: str, kind: str, given: Mapping[str, object]) -> None:
+        """Pass a notice on to who watches."""
+        facts: dict[str, Fact] = {
+            name: value
+            for name, value in given.items()
+            if value is None or isinstance(value, str | int | float | bool)
+        }
+        self._notices[kind] += 1
+        self._watch.notice(Notice(kind=kind, stage=stage, given=facts))
+
+    def run(self, spec: PipeSpec) -> Finished:
+        """Run the pipe to its end.
+
+        Raises:
+            StageFailedError: A stage ended abnormally.
+
+        Blocking: until the pipe has ended.
+        """
+        pipe = self._monitor.start(spec, on_notice=self._heard)
+        while not pipe.poll(_TICK):
+            self._watch.progress(self._progress(pipe))
+        outcome = pipe.outcome()
+        return Finished(
+            outcome=outcome,
+            notices=dict(self._notices),
+            stages=tuple(_share(stage, outcome.statistics) for stage in outcome.statistics.stages),
+            seconds=time.monotonic() - self._started,
+        )
+
+    def _heard(self, stage: str, _instance: int, kind: str, given: Mapping[str, object]) -> None:
+        hook = self._hooks.get(kind)
+        if hook is not None:
+            hook(given)
+        else:
+            self.tell(stage, kind, given)
+
+    def _progress(self, pipe: LivePipe) -> Progress:
+        statistics = pipe.statistics()
+        limiting = statistics.limiting
+        first, last = statistics.stages[0], statistics.stages[-1]
+        counted = [s for s in statistics.stages if s.stage == self._counts]
+        return Progress(
+            job=self._kind,
+            elapsed_s=time.monotonic() - self._started,
+            files=sum(i.items for s in counted for i in s.instances),
+            bytes_in=sum(max(i.bytes_in, i.bytes_out) for i in (counted or [first])[0].instances),
+            bytes_out=sum(i.bytes_in for i in last.instances),
+            total_files=self.total_files,
+            total_bytes=self.total_bytes,
+            limiting=limiting.stage,
+            limiting_busy=limiting.busy,
+        )
+
+
+def _share(stage: StageStatistics, whole: PipeStatistics) -> StageShare:
+    total = (whole.elapsed_s or 1.0) * len(stage.instances)
+
+    def part(seconds: float) -> float:
+        return min(1.0, seconds / total)
+
+    return StageShare(
+        stage=stage.stage,
+        instances=len(stage.instances),
+        busy=part(sum(i.busy_s for i in stage.instances)),
+        wait_input=part(sum(i.wait_input_s for i in stage.instances)),
+        wait_buffer=part(sum(i.wait_buffer_s for i in stage.instances)),
+        wait_output=part(sum(i.wait_output_s for i in stage.instances)),
+        buffers=sum(max(i.buffers_in, i.buffers_out) for i in stage.instances),
+        bytes=sum(max(i.bytes_in, i.bytes_out) for i in stage.instances),
+    )
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))

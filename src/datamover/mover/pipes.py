@@ -1,0 +1,182 @@
+"""The pipes of backup, restore and verify: which stages, in which order, with how many buffers.
+
+    scan > collect xp > inspect > index > checksum > compress xp > encrypt > store
+    load > (decrypt | expand xp | verify: the declared transforms, last first) > restore
+
+Source: seed FIG. 7, FIG. 8; SPEC E1-E6, F2, F3, N9; docs/ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from datamover.errors import MalformedError, UsageError
+from datamover.pipe.spec import PipeSpec, StageSpec
+from datamover.units import MIB
+from datamover.wire.tag import TransformId
+
+__all__ = ["BLOCK_SIZE", "Codec", "PRELOAD", "reading", "writing"]
+
+BLOCK_SIZE: Final = MIB
+"""Plain bytes of a block, and so of a buffer."""
+
+PRELOAD: Final = (
+    "datamover.stages.head.scan",
+    "datamover.stages.head.load",
+    "datamover.stages.middle.collect",
+    "datamover.stages.middle.inspect",
+    "datamover.stages.middle.index",
+    "datamover.stages.middle.checksum",
+    "datamover.stages.middle.verify",
+    "datamover.stages.middle.compress",
+    "datamover.stages.middle.expand",
+    "datamover.stages.middle.encrypt",
+    "datamover.stages.middle.decrypt",
+    "datamover.stages.tail.store",
+    "datamover.stages.tail.restore",
+    "datamover.stages.tail.discard",
+)
+"""What the fork server imports for these pipes."""
+
+# The first allocator's buffers are in every stage up to the compressors: it needs the most.
+_HEAD_SHARE: Final = 8
+_INDEX_SHARE: Final = 2
+_WORKER_SHARE: Final = 3
+_MOST_WORKERS: Final = 16
+
+_LEVELS: Final = {"zstd": range(1, 20), "lz4": range(1), "gzip": range(4), "none": range(1)}
+_USUAL: Final = {"zstd": 1, "lz4": 0, "gzip": 1, "none": 0}
+_CODEC_IDS: Final = {"zstd": TransformId.ZSTD, "lz4": TransformId.LZ4, "gzip": TransformId.GZIP}
+_CIPHER_IDS: Final = {
+    "aes-256-gcm": TransformId.AES_256_GCM,
+    "chacha20-poly1305": TransformId.CHACHA20_POLY1305,
+}
+_INVERSES: Final[Mapping[int, str]] = {
+    TransformId.ZSTD: "expand",
+    TransformId.LZ4: "expand",
+    TransformId.GZIP: "expand",
+    TransformId.AES_256_GCM: "decrypt",
+    TransformId.CHACHA20_POLY1305: "decrypt",
+    TransformId.CRC32C: "verify",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """A compression: "zstd-1", "gzip-2", "lz4" or "none"."""
+
+    name: str
+    level: int
+
+    @classmethod
+    def parse(cls, text: str) -> Codec:
+        """Read it as a person writes it.
+
+        Raises:
+            UsageError: There is no such codec, or it has no such level.
+        """
+        match = re.fullmatch(r"([a-z0-9]+?)(?:-(\d{1,2}))?", text)
+        name = match[1] if match else ""
+        levels = _LEVELS.get(name)
+        if match is None or levels is None:
+            raise UsageError(
+                reason=f"no codec {text!r}; there are zstd-1 to zstd-19, "
+                "gzip-0 to gzip-3, lz4 and none"
+            )
+        level = int(match[2]) if match[2] else _USUAL[name]
+        if level not in levels:
+            raise UsageError(
+                reason=f"{name} has the levels {levels.start} to {levels.stop - 1}, not {level}"
+            )
+        return cls(name=name, level=level)
+
+
+def writing(
+    *,
+    roots: tuple[str, ...],
+    excludes: tuple[str, ...],
+    one_file_system: bool,
+    codec: Codec,
+    cipher: str,
+    key: bytes,
+    archive: bytes,
+    jobs: int,
+    tail: StageSpec,
+) -> tuple[PipeSpec, tuple[int, ...]]:
+    """Return the pipe of a backup, and the transforms that it declares."""
+    workers = max(1, min(jobs, _MOST_WORKERS))
+    stages = [
+        _stage(
+            "scan",
+            share=_HEAD_SHARE,
+            roots=roots,
+            excludes=excludes,
+            one_file_system=one_file_system,
+        ),
+        _stage("collect", instances=workers, roots=roots),
+        _stage("inspect"),
+        _stage("index", share=_INDEX_SHARE),
+        _stage("checksum"),
+    ]
+    declared: list[int] = [TransformId.CRC32C]
+    if codec.name != "none":
+        stages.append(
+            _stage(
+                "compress",
+                instances=workers,
+                share=_WORKER_SHARE,
+                codec=codec.name,
+                level=codec.level,
+            )
+        )
+        declared.append(_CODEC_IDS[codec.name])
+    if cipher != "none":
+        stages.append(_stage("encrypt", key=key.hex(), archive=archive.hex(), cipher=cipher))
+        declared.append(_CIPHER_IDS[cipher])
+    return _pipe("backup", [*stages, tail]), tuple(declared)
+
+
+def reading(
+    *,
+    name: str,
+    head: StageSpec,
+    declared: Iterable[int],
+    key: bytes,
+    archive: bytes,
+    jobs: int,
+    tail: StageSpec,
+) -> PipeSpec:
+    """Return the pipe that undoes what an archive declares, last transform first.
+
+    Raises:
+        MalformedError: The archive declares what this release does not know.
+    """
+    workers = max(1, min(jobs, _MOST_WORKERS))
+    stages = [head]
+    for transform in reversed(list(declared)):
+        match _INVERSES.get(transform):
+            case "expand":
+                stages.append(_stage("expand", instances=workers, share=_WORKER_SHARE))
+            case "decrypt":
+                stages.append(_stage("decrypt", key=key.hex(), archive=archive.hex()))
+            case "verify":
+                stages.append(_stage("verify"))
+            case _:
+                raise MalformedError(what="archive header", reason=f"transform {transform}")
+    return _pipe(name, [*stages, tail])
+
+
+def _stage(use: str, *, instances: int = 1, share: int = 0, **settings: object) -> StageSpec:
+    return StageSpec(use=use, instances=instances, share=share, settings=_plain(settings))
+
+
+def _plain(settings: Mapping[str, object]) -> dict[str, object]:
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}
+
+
+def _pipe(name: str, stages: list[StageSpec]) -> PipeSpec:
+    buffers = sum(stage.share * stage.instances for stage in stages)
+    return PipeSpec(name=name, stages=tuple(stages), buffers=buffers, buffer_size=BLOCK_SIZE)
