@@ -8,6 +8,7 @@ Source: docs/spec/inspection.md; SPEC E4, G3, X7.
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections import Counter
 from typing import Final
@@ -78,15 +79,11 @@ def _is_text(first: bytes) -> bool:
         return True
     if rest.translate(None, _HIGH):  # control characters are left
         return False
-    for cut in range(min(4, len(first))):
-        try:
-            first[: len(first) - cut].decode()
-        except UnicodeDecodeError as error:
-            if error.start < len(first) - 3:
-                return False
-        else:
-            return True
-    return False
+    try:
+        codecs.utf_8_decode(first, "strict", False)  # not final: the head may cut a character
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _by_size() -> tuple[tuple[int, dict[bytes, tuple[Signature, ...]]], ...]:
