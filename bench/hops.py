@@ -15,6 +15,7 @@ import os
 import queue
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from measure import Report, arguments, compare, median
@@ -25,7 +26,7 @@ except ImportError:  # the peers can be measured without it
     datamover = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 MIB = 1 << 20
 SET = 64 * MIB
@@ -107,16 +108,27 @@ def memcpy(cores: int, seconds: float) -> float:
 
 # --- the pipe ---------------------------------------------------------------------------------
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Settings of head and tail."""
+
+    size: int
+    warm: int
+    items: int
+    touch: bool
+
+
 if datamover is not None:
 
     @datamover.head
-    def produce(port: Any, *, size: int, items: int, touch: bool) -> None:
-        work = Work(size) if touch else None
-        for _ in range(items):
+    def produce(port: Any, plan: Plan) -> None:
+        work = Work(plan.size) if plan.touch else None
+        for _ in range(plan.warm + plan.items):
             buffer = port.alloc()
             if work is not None:
-                buffer.data[:size] = work.next()
-            buffer.used = size
+                buffer.data[: plan.size] = work.next()
+            buffer.used = plan.size
             port.send(buffer)
 
     @datamover.middle
@@ -125,47 +137,30 @@ if datamover is not None:
             port.send(buffer)
 
     @datamover.tail
-    def consume(port: Any, *, size: int, warm: int, touch: bool) -> None:
-        work = Work(size) if touch else None
-        clock = Clock(warm)
+    def consume(port: Any, plan: Plan) -> None:
+        work = Work(plan.size) if plan.touch else None
+        clock = Clock(plan.warm)
         for buffer in port.incoming():
             if work is not None:
-                work.next()[:] = buffer.data[:size]
+                work.next()[:] = buffer.data[: plan.size]
             port.free(buffer)
             clock.tick()
         port.result({"seconds": clock.seconds()})
 
 
 def pipe_seconds(
-    size: int, warm: int, items: int, *, pool: int | None, touch: bool = True
+    size: int, warm: int, items: int, *, pool: int = 0, touch: bool = True, mode: str = "process"
 ) -> float:
-    """Run the three stages as processes; ``pool`` bytes of buffers, None for the default."""
-    more = {} if pool is None else {"buffers": max(8, pool // size)}
+    """Run the three stages; ``pool`` bytes of buffers, 0 for the default."""
+    plan = {"size": size, "warm": warm, "items": items, "touch": touch}
     spec = datamover.PipeSpec(
         name="hops",
-        stages=[
-            produce.stage(size=size, items=warm + items, touch=touch),
-            through.stage(),
-            consume.stage(size=size, warm=warm, touch=touch),
-        ],
+        stages=[produce.stage(**plan), through.stage(), consume.stage(**plan)],
+        buffers=max(8, pool // size) if pool else 0,
         buffer_size=size,
-        **more,
+        mode=datamover.Mode(mode),
     )
-    return float(result_of(datamover.run(spec), "consume")["seconds"])
-
-
-def result_of(outcome: Any, stage: str) -> Any:
-    """The one result that ``stage`` left."""
-    return next(found for found in results(outcome) if found[0] == stage)[1]
-
-
-def results(outcome: Any) -> Iterator[tuple[str, Any]]:
-    """Yield (stage, result) of each instance."""
-    for key, value in outcome.results.items():
-        if isinstance(value, (list, tuple)):
-            yield from ((str(key), one) for one in value)
-        else:
-            yield (key[0] if isinstance(key, tuple) else str(key).partition(".")[0]), value
+    return float(str(datamover.run(spec).results["consume"][0]["seconds"]))
 
 
 # --- what else there is -----------------------------------------------------------------------
@@ -288,7 +283,8 @@ def candidates(size: int, *, quick: bool, ours: bool) -> dict[str, Callable[[int
 
     found = {name: rate(call, total) for name, (call, total) in PEERS.items()}
     if ours:
-        found["pipe, default pool"] = rate(pipe_seconds, 4 << 30, pool=None)
+        found["pipe, threads"] = rate(pipe_seconds, 1 << 30, mode="thread")
+        found["pipe, default pool"] = rate(pipe_seconds, 4 << 30, pool=0)
         found["pipe, 64 MiB pool"] = rate(pipe_seconds, 4 << 30, pool=SET)
     return found
 
@@ -345,7 +341,7 @@ def finish_ours(report: Report, rates: dict[int, dict[str, list[float]]], given:
         given.runs,
         {
             "control, default pool": lambda _: (
-                pipe_seconds(4096, warm, items, pool=None, touch=False) / items * 1e6
+                pipe_seconds(4096, warm, items, pool=0, touch=False) / items * 1e6
             ),
         },
     )
