@@ -1,0 +1,293 @@
+"""A folder of a file system as a medium.
+
+    chunks/   whole chunks, each under its name
+    tmp/      chunks that are being written; the writer holds a lock on its file
+
+A chunk is written in ``tmp/``, fsynced, renamed, and the folder fsynced.  A file in ``tmp/`` that
+nobody has locked lost its writer, and the next one removes it.
+
+Source: docs/spec/media-format.md, "Folders"; SPEC F9, F16; DESIGN D13, D14.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Self
+
+from datamover.errors import ChunkMissingError, MediumFullError, StoreError
+from datamover.media.medium import Traits
+from datamover.media.naming import require_name
+from datamover.units import Bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["CHUNKS", "TEMPORARY", "DirectoryMedium", "DirectoryReader", "DirectoryWriter"]
+
+CHUNKS: Final = "chunks"
+TEMPORARY: Final = "tmp"
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# A FIFO put in place of a chunk must not hang whoever opens it, nor a link lead out.
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class DirectoryMedium:
+    """Chunks as files; use it as a context manager, or ``close`` it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Name the folder; nothing is opened or made before it is needed."""
+        self._path = os.fspath(path)
+        self._folders: dict[str, int] = {}
+
+    @property
+    def traits(self) -> Traits:
+        """A disk: random access, rewritable."""
+        return Traits(sequential=False, rewritable=True, block=Bytes(1))
+
+    def create(self, name: str) -> DirectoryWriter:
+        """Start a chunk; see ``Medium.create``."""
+        require_name(name)
+        with _refusals(self._path):
+            chunks, temporary = self._folder(CHUNKS, make=True), self._folder(TEMPORARY, make=True)
+            if _exists(name, chunks):
+                raise StoreError(store=self._path, reason=f"chunk {name} is already there")
+            while True:
+                aside = f"{name}.{secrets.token_hex(8)}"
+                file = os.open(aside, _WRITE, 0o600, dir_fd=temporary)
+                if _lock(file) and os.fstat(file).st_nlink:
+                    break
+                # A cleaner came between the two calls and took it for a dead writer's.
+                os.close(file)
+        return DirectoryWriter(
+            name, where=self._path, file=file, aside=aside, chunks=chunks, temporary=temporary
+        )
+
+    def open(self, name: str) -> DirectoryReader:
+        """Open a whole chunk; see ``Medium.open``."""
+        require_name(name)
+        with _refusals(f"{self._path}/{CHUNKS}/{name}"):
+            try:
+                file = os.open(name, _READ, dir_fd=self._folder(CHUNKS))
+            except FileNotFoundError:
+                raise ChunkMissingError(chunk=name) from None
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):
+                os.close(file)
+                raise ChunkMissingError(chunk=name)
+        return DirectoryReader(name, where=self._path, file=file, size=found.st_size)
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of whole chunks, sorted; see ``Medium.names``."""
+        with _refusals(self._path):
+            try:
+                folder = self._folder(CHUNKS)
+            except FileNotFoundError:
+                return
+            with os.scandir(folder) as entries:
+                found = sorted(e.name for e in entries if e.is_file(follow_symlinks=False))
+        yield from found
+
+    def forget(self, name: str) -> None:
+        """Drop a chunk; see ``Medium.forget``."""
+        require_name(name)
+        with _refusals(self._path), suppress(FileNotFoundError):
+            folder = self._folder(CHUNKS)
+            os.unlink(name, dir_fd=folder)
+            os.fsync(folder)
+
+    def clean(self) -> list[str]:
+        """Remove the files of dead writers; see ``Medium.clean``."""
+        removed: list[str] = []
+        with _refusals(self._path):
+            try:
+                folder = self._folder(TEMPORARY)
+            except FileNotFoundError:
+                return removed
+            with os.scandir(folder) as entries:
+                found = sorted(e.name for e in entries if e.is_file(follow_symlinks=False))
+            removed.extend(name for name in found if _remove_if_dead(name, folder))
+        return removed
+
+    def close(self) -> None:
+        """Let go of the folders; writers and readers that are open need them no more."""
+        while self._folders:
+            os.close(self._folders.popitem()[1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _folder(self, name: str, *, make: bool = False) -> int:
+        if name not in self._folders:
+            root = os.open(self._path, _FOLDER)
+            try:
+                if make and not _exists(name, root):
+                    with suppress(FileExistsError):
+                        os.mkdir(name, 0o700, dir_fd=root)
+                    os.fsync(root)
+                self._folders[name] = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
+            finally:
+                os.close(root)
+        return self._folders[name]
+
+
+class DirectoryWriter:
+    """One chunk file that is being written; see ``Writer``."""
+
+    def __init__(
+        self, name: str, *, where: str, file: int, aside: str, chunks: int, temporary: int
+    ) -> None:
+        self.name = name
+        self.length = 0
+        self._where = where
+        self._file = file
+        self._aside = aside
+        self._is_renamed = False
+        # Its own descriptors: the medium may be closed while a chunk is still on its way.
+        self._chunks = os.dup(chunks)
+        self._temporary = os.dup(temporary)
+
+    def write(self, views: Sequence[memoryview | bytes]) -> None:
+        """Append; see ``Writer.write``."""
+        with _refusals(self._where):
+            written = os.pwritev(self._file, views, self.length)
+            self.length += written
+            if written < sum(map(len, views)):
+                self._write_rest(views, written)
+
+    def commit(self) -> None:
+        """Make the chunk durable and visible; see ``Writer.commit``."""
+        try:
+            with _refusals(self._where):
+                os.fsync(self._file)
+                os.rename(
+                    self._aside, self.name, src_dir_fd=self._temporary, dst_dir_fd=self._chunks
+                )
+                self._is_renamed = True
+                os.fsync(self._chunks)
+        except (StoreError, MediumFullError):
+            self.abandon()
+            raise
+        self._close()
+
+    def abandon(self) -> None:
+        """Drop the file; see ``Writer.abandon``."""
+        if self._file < 0:
+            return
+        with suppress(FileNotFoundError):
+            if self._is_renamed:
+                os.unlink(self.name, dir_fd=self._chunks)
+            else:
+                os.unlink(self._aside, dir_fd=self._temporary)
+        self._close()
+
+    def _write_rest(self, views: Sequence[memoryview | bytes], written: int) -> None:
+        """The kernel took a part only: a disk that fills up, or more than 2 GiB."""
+        for view in views:
+            rest = memoryview(view)[min(written, len(view)) :]
+            written = max(0, written - len(view))
+            while rest:
+                done = os.pwrite(self._file, rest, self.length)
+                self.length += done
+                rest = rest[done:]
+
+    def _close(self) -> None:
+        for descriptor in (self._file, self._chunks, self._temporary):
+            os.close(descriptor)
+        self._file = -1
+
+
+class DirectoryReader:
+    """One chunk file; see ``Reader``."""
+
+    def __init__(self, name: str, *, where: str, file: int, size: int) -> None:
+        self.name = name
+        self.size = size
+        self._where = f"{where}/{CHUNKS}/{name}"
+        self._file = file
+
+    def read_into(self, views: Sequence[memoryview], offset: int) -> Bytes:
+        """Fill the views; see ``Reader.read_into``."""
+        with _refusals(self._where):
+            done = os.preadv(self._file, views, offset)
+            want = sum(map(len, views))
+            while done < want:
+                more = os.preadv(self._file, _behind(views, done), offset + done)
+                if not more:
+                    break
+                done += more
+        return Bytes(done)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+@contextmanager
+def _refusals(where: str) -> Iterator[None]:
+    """Say what the operating system refuses in our words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise MediumFullError(where=where) from error
+        raise StoreError(store=where, reason=error.strerror or "refused") from error
+
+
+def _behind(views: Sequence[memoryview], done: int) -> list[memoryview]:
+    """Return what is left of the views behind their first ``done`` bytes."""
+    left = []
+    for view in views:
+        if done < len(view):
+            left.append(view[done:])
+        done = max(0, done - len(view))
+    return left
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _remove_if_dead(name: str, folder: int) -> bool:
+    try:
+        file = os.open(name, _READ, dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    try:
+        if not _lock(file):
+            return False
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+        return True
+    finally:
+        os.close(file)
