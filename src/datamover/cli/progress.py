@@ -62,7 +62,7 @@ class Display:
 
     def progress(self, progress: Progress) -> None:
         """Show how far the job is."""
-        self._estimator.update(elapsed=progress.elapsed_s, done=_done(progress))
+        self._estimator.update(elapsed=progress.elapsed_s, done=progress.bytes_in)
         if self._live and progress.elapsed_s >= _FIRST_S:
             width = shutil.get_terminal_size().columns
             line = progress_text(progress, self._estimator)[: max(width - 1, 1)]
@@ -95,7 +95,7 @@ class Display:
 def progress_text(progress: Progress, estimator: Estimator) -> str:
     """Return the progress line; what is not known is left out."""
     parts = [progress.job, rate_text(estimator.rate), _files(progress)]
-    done, total = _done(progress), progress.total_bytes
+    done, total = progress.bytes_in, progress.total_bytes
     if total and done <= total:
         parts += [f"{size_text(done)} of {size_text(total)}", f"{done / total:.0%}"]
     else:
@@ -131,8 +131,3 @@ def _files(progress: Progress) -> str:
     if total and files <= total:
         return f"{count_text(files)} of {count_text(total)} files"
     return f"{count_text(files)} files"
-
-
-def _done(progress: Progress) -> int:
-    """Return the bytes that ``total_bytes`` is the total of: those of the files themselves."""
-    return progress.bytes_in if progress.job == "backup" else progress.bytes_out

@@ -46,7 +46,7 @@ def record(answer: Record) -> str:
 
 
 def _table(columns: Sequence[Column], values: Iterable[Sequence[Value]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in columns:
         table.add_column(
             column.heading,

@@ -10,7 +10,6 @@ from datamover.cli.progress import Display
 from datamover.cli.secret import Passphrase
 from datamover.cli.summary import finish
 from datamover.errors import UsageError
-from datamover.mover import listing
 from datamover.mover import restore as mover
 from datamover.mover.store import Store
 
@@ -49,6 +48,6 @@ def restore(
     )
     passphrase = Passphrase(everywhere.passphrase_file)
     with Store.open(from_, passphrase) as store, Display(everywhere) as display:
-        archive, paths = choose(names or [], listing.archives(store))
+        archive, paths = choose(names or [], store.find)
         summary = mover.restore(store, archive, paths, to, settings, display)
     return finish(summary, everywhere)

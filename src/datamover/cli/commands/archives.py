@@ -1,0 +1,55 @@
+"""``datamover archives STORE``: what a store keeps."""
+
+from datamover.cli.answer import Column, Kind, Rows
+from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.render import show
+from datamover.cli.secret import Passphrase
+from datamover.mover import listing
+from datamover.mover.store import Store
+
+__all__ = ["archives"]
+
+_COLUMNS = (
+    Column(key="archive", heading="archive", width=12),
+    Column(key="name", heading="name"),
+    Column(key="created_ns", heading="begun", kind=Kind.TIME),
+    Column(key="host", heading="host"),
+    Column(key="sources", heading="sources"),
+    Column(key="files", heading="files", kind=Kind.COUNT),
+    Column(key="bytes_in", heading="bytes", kind=Kind.BYTES),
+    Column(key="bytes_stored", heading="stored", kind=Kind.BYTES),
+    Column(key="damaged", heading="damaged"),
+)
+_EMPTY = "no archive yet"
+_DAMAGED = len(_COLUMNS) - 1
+
+
+def archives(store: str, /, *, everywhere: Everywhere = DEFAULTS) -> None:
+    """List the archives of a store, oldest first.
+
+    Args:
+        store: The store.
+        everywhere: The options that every command takes.
+    """
+    with Store.open(store, Passphrase(everywhere.passphrase_file)) as opened:
+        found = listing.archives(opened)
+    rows = [
+        (
+            row.archive,
+            row.name,
+            row.created_ns,
+            row.host,
+            " ".join(row.sources),
+            row.files,
+            row.bytes_in,
+            row.bytes_stored,
+            row.is_damaged,
+        )
+        for row in found
+    ]
+    # The last column is for the rare store that needs it, and for programs.
+    if not everywhere.json and not any(row.is_damaged for row in found):
+        columns, rows_shown = _COLUMNS[:_DAMAGED], [row[:_DAMAGED] for row in rows]
+        show(Rows(event="archive", columns=columns, rows=rows_shown, empty=_EMPTY), everywhere)
+        return
+    show(Rows(event="archive", columns=_COLUMNS, rows=rows, empty=_EMPTY), everywhere)

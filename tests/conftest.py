@@ -1,0 +1,61 @@
+"""What holds for every test: nothing may be left behind, and properties run in known profiles."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("ci", parent=settings.get_profile("fast"), max_examples=200)
+settings.load_profile(os.environ.get("DATAMOVER_HYPOTHESIS", "fast"))
+
+
+def _descriptors() -> dict[str, str]:
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            continue  # the descriptor that listed the folder
+    return found
+
+
+def _children() -> set[str]:
+    try:
+        return set(Path("/proc/self/task", str(os.getpid()), "children").read_text().split())
+    except FileNotFoundError:
+        return set()  # a kernel without this list
+
+
+def _shared_memory() -> set[str]:
+    return set(os.listdir("/dev/shm"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind():
+    """Fail a test that leaves a descriptor, a child process, a thread or a name in /dev/shm.
+
+    Wider fixtures are set up before this one, so what they own is counted on both sides.
+    """
+    descriptors, children, names = _descriptors(), _children(), _shared_memory()
+    threads = set(threading.enumerate())
+    yield
+    left = {n: at for n, at in _descriptors().items() if descriptors.get(n) != at}
+    if left:
+        # What only the garbage collector still knows is no leak of the system's.
+        import gc
+
+        gc.collect()
+        left = {n: at for n, at in _descriptors().items() if descriptors.get(n) != at}
+    assert not left, f"descriptors left open: {left}"
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(1.0)
+        assert not thread.is_alive(), f"{thread.name} is still running"
+    assert _children() <= children, "child processes left behind"
+    assert _shared_memory() <= names, "names left in /dev/shm"
