@@ -147,7 +147,7 @@ def rounds(paths):
 @pytest.mark.timeout(3600 if ROUNDS == 0 else 60)
 def test_every_flipped_bit_is_found_and_its_chunk_is_named(crumbs, tmp_path, program):
     """Each chunk has another bit flipped, so that one run looks at many."""
-    source, store = crumbs
+    _, store = crumbs
     assert len(chunks(store)) >= 32
     for number in rounds(chunks(store)):
         copy = tmp_path / "copy"
