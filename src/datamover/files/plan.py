@@ -64,6 +64,7 @@ class Planner:
         self._table_limit = limit - TABLE_RESERVE
         self._record_limit = limit // 2
         self._whole = limit // 4
+        self._least = min(_PAGE, self._whole)
         self._start()
 
     def fit(self, entry: Entry) -> bool:
@@ -123,29 +124,31 @@ class Planner:
             yield self._close()
         held: list[Extent] = []
         data = before = 0
-        flags = own_flags
+        flags, is_full = own_flags, False
         for begin, length in extents:
             at, end = begin, begin + length
             while at < end:
                 room = min(self._room(base, len(held)) - data, _EXTENT_MAX)
-                if room < min(end - at, _PAGE) or (
-                    base + EXTENT_SIZE * (len(held) + 1) + self._table > self._table_limit
-                ):
+                # A fresh block takes what it can; one with something in it takes no crumbs.
+                is_fresh = not held and not self._records
+                if is_full or (not is_fresh and room < min(end - at, self._least)):
                     self._place(entry, held, data, flags | _MORE, before)
                     yield self._close()
                     self._continued = True
                     before += data
-                    held, data, flags = [], 0, own_flags | _CONTINUES
+                    held, data, flags, is_full = [], 0, own_flags | _CONTINUES, False
                     continue
                 take = _whole_pages(at, min(end - at, room), end)
                 held.append((at, take))
                 data += take
                 at += take
+                is_full = at < end
         self._place(entry, held, data, flags, before)
 
     def _room(self, base: int, extents: int) -> int:
         """Return what the block has left beside an entry of ``base`` bytes and one more extent."""
-        return self._limit - self._table - self._data - base - EXTENT_SIZE * (extents + 1)
+        table = self._table + base + EXTENT_SIZE * (extents + 1)
+        return self._limit - self._data - table if table <= self._table_limit else 0
 
     def _place(
         self, entry: Entry, extents: list[Extent], data: int, flags: int, before: int

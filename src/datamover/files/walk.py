@@ -21,15 +21,9 @@ from datamover.files.xattr import read_xattrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Protocol
 
     from datamover.files.entry import Extent
-
-    class Notice(Protocol):
-        """Called with what kind of thing happened, to which source path, and why."""
-
-        def __call__(self, kind: str, path: bytes, reason: str) -> None: ...
-
+    from datamover.files.notice import Notice
 
 __all__ = ["Walk", "archived_root", "data_extents"]
 
@@ -224,7 +218,12 @@ class Walk:
             self._links[key] = [entry.path, status.st_nlink - 1]
             return
         first, left = seen
-        entry.kind, entry.link, entry.size, entry.flags = _HARD_LINK, bytes(first), 0, 0
+        entry.kind, entry.link, entry.size, entry.flags = (
+            _HARD_LINK,
+            bytes(first),
+            status.st_size,
+            0,
+        )
         entry.xattrs = ()
         if left == 1:
             del self._links[key]

@@ -80,6 +80,7 @@ class _Collector:
         self._root = -1
         self._directory_path = b""
         self._directory = -1
+        self._told = (b"", "")
 
     def fill(self, payload: memoryview, at: int) -> None:
         """Read the data of every file in the block; ``at`` is where the first begins."""
@@ -140,24 +141,29 @@ class _Collector:
         return whole
 
     def _changed(self, payload: memoryview, source: Source, *, whole: bool, now: int) -> None:
-        place, root, path, size, _, _ = source
+        size = source[3]
         if whole:
-            patch_status(payload, place, Status.CHANGED)
-            self._tell("changed", root, path, "it changed while it was read")
+            patch_status(payload, source[0], Status.CHANGED)
+            self._tell("changed", source, "it changed while it was read")
         else:
-            patch_status(payload, place, Status.SHORT, actual=min(now, size))
-            self._tell("changed", root, path, f"it shrank from {size} to {now} bytes")
+            patch_status(payload, source[0], Status.SHORT, actual=min(now, size))
+            self._tell("changed", source, f"it shrank from {size} to {now} bytes")
 
     def _missing(
         self, payload: memoryview, source: Source, begin: int, end: int, reason: str
     ) -> None:
         _clear(payload, begin, end)
         patch_status(payload, source[0], Status.MISSING)
-        self._tell("unreadable", source[1], source[2], reason)
+        self._tell("unreadable", source, reason)
 
-    def _tell(self, kind: str, root: int, path: bytes, reason: str) -> None:
-        name = b"%b/%b" % (self._parents[root].rstrip(b"/"), path)
-        self._port.notice(kind, path=printable(name), reason=reason)
+    def _tell(self, kind: str, source: Source, reason: str) -> None:
+        """Give a notice; once for a file of many blocks, as long as it says the same."""
+        _, root, path, _, _, _ = source
+        told = (path, reason)
+        if told != self._told:
+            self._told = told
+            name = b"%b/%b" % (self._parents[root].rstrip(b"/"), path)
+            self._port.notice(kind, path=printable(name), reason=reason)
 
 
 def _clear(payload: memoryview, at: int, end: int) -> None:

@@ -1,0 +1,108 @@
+"""Make files of the blocks that arrive, below one directory and nowhere else.
+
+Role:       tail
+Instances:  one; files of several blocks need them in order
+Copies:     none but the kernel's own, from the buffer into its page cache
+Fails:      on a table that breaks the format, and when the destination can take nothing more
+Source:     SPEC E1, U10, U23; DESIGN D14; docs/spec/entry-table.md
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import RestoreError
+from datamover.files.destination import Destination
+from datamover.files.printable import printable, why
+from datamover.files.recreate import Recreate
+from datamover.files.selection import Selection
+from datamover.pipe.stage import Role, StageInfo
+from datamover.shm.statistics import Wait
+from datamover.stages.block import get_tag
+from datamover.wire.tag import TagKind
+
+if TYPE_CHECKING:
+    from datamover.pipe.ports import TailPort
+
+__all__ = ["STAGE", "Settings", "run"]
+
+STAGE: Final = StageInfo(name="restore", role=Role.TAIL, parallel=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of the restore stage.
+
+    Attributes:
+        destination: The directory to restore into; made when missing.
+        selected: Archived paths that are wanted, with what is below them; empty for everything.
+        stand_ins: Pairs of a path that is not wanted and the wanted hard link that gets its data,
+            as ``datamover.files.selection`` finds them.
+        overwrite: Replace files that are in the way; without it they stay, with a notice.
+        numeric_ids: Use archived user and group numbers even where their names exist here.
+        sync: Return only when the restored files are on the medium.
+    """
+
+    destination: str
+    selected: tuple[str, ...] = ()
+    stand_ins: tuple[tuple[str, str], ...] = ()
+    overwrite: bool = False
+    numeric_ids: bool = False
+    sync: bool = True
+
+
+def run(port: TailPort, settings: Settings) -> None:
+    """Restore until the stage before has finished.
+
+    Raises:
+        RestoreError: The destination cannot be used, or can take nothing more.
+        FormatError: A block does not hold what its tag says.
+        PipeError: From the port.
+    """
+
+    def notice(kind: str, path: bytes, reason: str) -> None:
+        port.notice(kind, path=printable(path), reason=reason)
+
+    base = _opened(settings.destination)
+    with Destination(base, overwrite=settings.overwrite) as destination:
+        recreate = Recreate(
+            destination,
+            notice,
+            selection=Selection(os.fsencode(one) for one in settings.selected),
+            numeric_ids=settings.numeric_ids,
+            stand_ins={os.fsencode(a): os.fsencode(b) for a, b in settings.stand_ins},
+        )
+        try:
+            for buffer in port.incoming():
+                if get_tag(buffer).kind == TagKind.DATA:
+                    recreate.block(buffer.payload)
+                port.free(buffer)
+            recreate.finish()
+        finally:
+            recreate.close()
+        if settings.sync:
+            with port.waiting(Wait.OUTPUT):
+                _sync(base, settings.destination)
+    port.result(asdict(recreate.counts))
+
+
+def _opened(destination: str) -> int:
+    """Open the destination, which may itself be reached by a symlink: the user named it."""
+    try:
+        Path(destination).mkdir(parents=True, exist_ok=True)
+        return os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        path = printable(os.fsencode(destination))
+        raise RestoreError(path=path, reason=why(error)) from error
+
+
+def _sync(directory: int, destination: str) -> None:
+    """Wait until the file system of ``directory`` is on its medium: one call for any number."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syncfs(directory):
+        path = printable(os.fsencode(destination))
+        raise RestoreError(path=path, reason=os.strerror(ctypes.get_errno()))
