@@ -170,7 +170,10 @@ class _Server:
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     numbers = array.array("i")
     room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * numbers.itemsize)
-    data, ancillary, _, _ = connection.recvmsg(_LARGEST, room)
+    try:
+        data, ancillary, _, _ = connection.recvmsg(_LARGEST, room)
+    except ConnectionResetError:  # the monitor was killed before it read all of our answers
+        return b"", []
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             numbers.frombytes(value[: len(value) - len(value) % numbers.itemsize])
