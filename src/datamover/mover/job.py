@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from datamover.monitor.supervisor import Monitor
+from datamover.monitor.live import Outcome
 from datamover.mover.report import Notice, Progress, StageShare, Watch
 
 if TYPE_CHECKING:
     from datamover.errors import Fact
-    from datamover.monitor.live import LivePipe, Outcome
+    from datamover.monitor.live import LivePipe
     from datamover.monitor.statistics import PipeStatistics, StageStatistics
+    from datamover.monitor.supervisor import Monitor
     from datamover.pipe.spec import PipeSpec
 
 __all__ = ["Finished", "Job", "processors"]
@@ -33,7 +34,6 @@ class Finished:
     """What came of a job."""
 
     outcome: Outcome
-    notices: Mapping[str, int]
     stages: tuple[StageShare, ...]
     seconds: float
 
@@ -69,6 +69,11 @@ class Job:
         """Take notices of this kind for the caller: nobody else sees them."""
         self._hooks[kind] = hook
 
+    @property
+    def notices(self) -> Mapping[str, int]:
+        """How many notices of each kind were passed on."""
+        return dict(self._notices)
+
     def tell(self, stage: str, kind: str, given: Mapping[str, object]) -> None:
         """Pass a notice on to who watches."""
         facts: dict[str, Fact] = {
@@ -93,7 +98,6 @@ class Job:
         outcome = pipe.outcome()
         return Finished(
             outcome=outcome,
-            notices=dict(self._notices),
             stages=tuple(_share(stage, outcome.statistics) for stage in outcome.statistics.stages),
             seconds=time.monotonic() - self._started,
         )

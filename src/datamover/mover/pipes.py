@@ -9,16 +9,22 @@ Source: seed FIG. 7, FIG. 8; SPEC E1-E6, F2, F3, N9; docs/ARCHITECTURE.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from datamover.errors import MalformedError, UsageError
 from datamover.pipe.spec import PipeSpec, StageSpec
 from datamover.units import MIB
 from datamover.wire.tag import TransformId
 
-__all__ = ["BLOCK_SIZE", "Codec", "PRELOAD", "reading", "writing"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from datamover.catalog.rows import ChunkRecord
+    from datamover.ids import ArchiveId
+
+__all__ = ["BLOCK_SIZE", "PRELOAD", "Codec", "load_stage", "reading", "writing"]
 
 BLOCK_SIZE: Final = MIB
 """Plain bytes of a block, and so of a buffer."""
@@ -167,6 +173,32 @@ def reading(
             case _:
                 raise MalformedError(what="archive header", reason=f"transform {transform}")
     return _pipe(name, [*stages, tail])
+
+
+def load_stage(
+    store: Path,
+    archive: ArchiveId,
+    chunks: Sequence[ChunkRecord],
+    blocks: Sequence[range] | None,
+) -> StageSpec:
+    """Return the head that reads an archive's chunks; ``blocks``: only these."""
+    wanted = [
+        chunk
+        for chunk in chunks
+        if blocks is None
+        or any(
+            one.start < chunk.first_block + chunk.blocks and chunk.first_block < one.stop
+            for one in blocks
+        )
+    ]
+    return _stage(
+        "load",
+        share=_HEAD_SHARE,
+        directory=str(store),
+        archive=archive.hex(),
+        chunks=[chunk.name for chunk in wanted],
+        ranges=[(one.start, one.stop) for one in blocks or ()],
+    )
 
 
 def _stage(use: str, *, instances: int = 1, share: int = 0, **settings: object) -> StageSpec:

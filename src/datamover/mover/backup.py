@@ -1,0 +1,233 @@
+"""Back up: files into a new archive of a store.
+
+What is durable comes first: a chunk file, then its rows, then the archive's state.  A run that
+dies in between leaves an incomplete archive, which the next run removes.
+
+Source: seed FIG. 7, FIG. 8 (804-812); SPEC E1-E6, F1, F2; docs/ARCHITECTURE.md, "Invariants".
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import SourceError, StoreError, UsageError
+from datamover.monitor.supervisor import Monitor
+from datamover.mover.count import Counts
+from datamover.mover.enter import enter_chunk, finish_archive
+from datamover.mover.job import Job, processors
+from datamover.mover.label import Label
+from datamover.mover.pipes import BLOCK_SIZE, PRELOAD, Codec, writing
+from datamover.mover.report import Summary
+from datamover.pipe.spec import StageSpec
+from datamover.units import MIB, Bytes, Nanoseconds
+from datamover.wire.archive import ArchiveHeader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from datamover.mover.chunk_file import ChunkFile
+    from datamover.mover.job import Finished
+    from datamover.mover.report import Watch
+    from datamover.mover.store import NewArchive, Store
+    from datamover.pipe.spec import PipeSpec
+
+__all__ = ["BackupSettings", "backup"]
+
+_KIND: Final = "backup"
+_COUNTS: Final = "collect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """How to back up.
+
+    Attributes:
+        name: What to call the archive; empty: its time.
+        excludes: Patterns of what to leave out, as ``datamover.files.exclude`` reads them.
+        one_file_system: Stay on the file system of each source.
+        codec: "zstd-1" to "zstd-19", "lz4", "gzip-0" to "gzip-3", or "none".
+        jobs: Instances that read, and that compress; 0: one for each processor.
+        chunk_size: Bytes after which a chunk file is closed.
+        dry_run: Read and count, and keep nothing.
+    """
+
+    name: str = ""
+    excludes: tuple[str, ...] = ()
+    one_file_system: bool = False
+    codec: str = "zstd-1"
+    jobs: int = 0
+    chunk_size: int = 64 * MIB
+    dry_run: bool = False
+
+
+def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch: Watch) -> Summary:
+    """Copy files into a new archive of ``store``; return when it is durable.
+
+    Args:
+        store: Where to.
+        sources: What; each comes back under its own name.
+        settings: How.
+        watch: Who looks on.
+
+    Raises:
+        UsageError: No source, two of one name, or no such codec.
+        SourceError: A source is not there.
+        StageFailedError: A stage ended abnormally; nothing of the new archive is kept.
+        StoreError: The store refuses; likewise.
+
+    Blocking: until the archive is complete and durable.
+    """
+    roots = _roots(sources)
+    codec = Codec.parse(settings.codec)
+    with Monitor(preload=list(PRELOAD)) as monitor:
+        monitor.warm_up()
+        store.unlock()
+        job = Job(_KIND, watch, monitor=monitor, counts=_COUNTS)
+        if settings.dry_run:
+            spec, _ = _pipe(store, roots, settings, codec, None, StageSpec(use="discard"))
+            return _summary(job.run(spec), job, archive=b"", name=settings.name, stored=0)
+        store.clean()
+        return _backup(store, roots, settings, codec, job)
+
+
+def _backup(
+    store: Store, roots: tuple[str, ...], settings: BackupSettings, codec: Codec, job: Job
+) -> Summary:
+    label = _label(roots, settings)
+    new = store.new_archive(label)
+    _, declared = _pipe(store, roots, settings, codec, new, StageSpec(use="discard"))
+    header = ArchiveHeader(
+        archive=new.id,
+        created_ns=new.created_ns,
+        block_size=Bytes(BLOCK_SIZE),
+        cipher=new.cipher,
+        wrapped_key=new.wrapped_key,
+        label=new.label,
+        transforms=declared,
+    )
+    tail = StageSpec(
+        use="store",
+        settings={
+            "directory": str(store.path),
+            "store": store.id.hex(),
+            "archive": header.encode().hex(),
+            "chunk_size": settings.chunk_size,
+        },
+    )
+    spec, _ = _pipe(store, roots, settings, codec, new, tail)
+    with store.reserve(new.id):
+        store.catalog.map.begin(new.record())
+        try:
+            return _run(store, new, spec, job, label)
+        except BaseException:
+            # Complete archives are untouched; what there is of this one goes now, if it can.
+            _forget(store, new)
+            raise
+
+
+def _run(store: Store, new: NewArchive, spec: PipeSpec, job: Job, label: Label) -> Summary:
+    last: list[ChunkFile] = []
+
+    def entered(given: Mapping[str, object]) -> None:
+        last[:] = [enter_chunk(store.catalog, store.chunks, str(given.get("name")))]
+
+    job.on("chunk", entered)
+    job.on("page", lambda _: None)
+    finished = job.run(spec)
+    if not last:
+        raise StoreError(store=str(store.path), reason="the archive has no chunk")
+    counts = Counts(
+        files=finished.number("scan", "files"),
+        directories=finished.number("scan", "directories"),
+        others=finished.number("scan", "other"),
+        bytes_in=finished.number("scan", "data"),
+    )
+    facts = finish_archive(store.catalog, last[0], counts)
+    return _summary(finished, job, archive=new.id, name=label.name, stored=facts.bytes_stored)
+
+
+def _pipe(
+    store: Store,
+    roots: tuple[str, ...],
+    settings: BackupSettings,
+    codec: Codec,
+    new: NewArchive | None,
+    tail: StageSpec,
+) -> tuple[PipeSpec, tuple[int, ...]]:
+    return writing(
+        roots=roots,
+        excludes=settings.excludes,
+        one_file_system=settings.one_file_system,
+        codec=codec,
+        cipher=store.cipher if new else "none",
+        key=new.key if new else b"",
+        archive=new.id if new else b"",
+        jobs=settings.jobs or processors(),
+        tail=tail,
+    )
+
+
+def _roots(sources: Sequence[str]) -> tuple[str, ...]:
+    """Return absolute paths; each must be there, under a name of its own."""
+    if not sources:
+        raise UsageError(reason="nothing to back up: name a file or a folder")
+    roots: dict[str, str] = {}
+    for source in sources:
+        path = os.path.abspath(source)  # noqa: PTH100 - must not follow a link that is the source
+        if not os.path.lexists(path):
+            raise SourceError(path=source, reason="no such file or folder")
+        name = Path(path).name
+        if name in roots and roots[name] != path:
+            raise UsageError(
+                reason=f"{roots[name]} and {path} would both come back as {name}; "
+                "back them up in two runs, or name the folder above them"
+            )
+        roots[name] = path
+    return tuple(roots.values())
+
+
+def _label(roots: tuple[str, ...], settings: BackupSettings) -> Label:
+    now = time.time_ns()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now // 1_000_000_000))
+    return Label(
+        name=settings.name or stamp,
+        host=socket.gethostname(),
+        user=_user(),
+        sources=roots,
+        started_ns=Nanoseconds(now),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _forget(store: Store, new: NewArchive) -> None:
+    for path in [*store.chunks.glob(f"{new.id.hex()}-*"), *store.tmp.glob(f"{new.id.hex()}-*")]:
+        path.unlink(missing_ok=True)
+    store.catalog.map.forget(new.id)
+
+
+def _summary(finished: Finished, job: Job, *, archive: bytes, name: str, stored: int) -> Summary:
+    return Summary(
+        job=_KIND,
+        archive=archive.hex(),
+        name=name,
+        files=finished.number("scan", "files"),
+        directories=finished.number("scan", "directories"),
+        others=finished.number("scan", "other"),
+        bytes_in=finished.number("scan", "data"),
+        bytes_out=stored,
+        seconds=finished.seconds,
+        notices=job.notices,
+        stages=finished.stages,
+    )
