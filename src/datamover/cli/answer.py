@@ -16,6 +16,8 @@ class Kind(Enum):
 
     TEXT = auto()
     """A name, a path, a word."""
+    ID = auto()
+    """An id in hex; people need its beginning only."""
     COUNT = auto()
     BYTES = auto()
     RATE = auto()

@@ -9,7 +9,7 @@ import json
 import stat
 import sys
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from datamover.cli.answer import Drawing, Kind, Record, Rows
 from datamover.cli.measure import (
@@ -22,12 +22,25 @@ from datamover.cli.measure import (
 from datamover.cli.screen import is_terminal, put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from datamover.cli.answer import Answer, Column, Value
     from datamover.cli.everywhere import Everywhere
 
 __all__ = ["cell", "plain", "show"]
+
+_ID_DIGITS: Final = 12
+_NUMBERS: Final[Mapping[Kind, Callable[[Any], str]]] = {
+    Kind.COUNT: count_text,
+    Kind.BYTES: size_text,
+    Kind.RATE: rate_text,
+    Kind.RATIO: "{:.2f}".format,
+    Kind.SECONDS: "{:.2f} s".format,
+    Kind.SHARE: "{:.0%}".format,
+    Kind.PERCENT: "{:.0%}".format,
+    Kind.TIME: time_text,
+    Kind.MODE: stat.filemode,
+}
 
 
 def show(answer: Answer, everywhere: Everywhere) -> None:
@@ -44,8 +57,9 @@ def show(answer: Answer, everywhere: Everywhere) -> None:
         case Drawing():
             put(answer.text)
         case Rows() if not is_terminal(sys.stdout):
+            kinds = [column.kind for column in answer.columns]
             for row in answer.rows:
-                put("\t".join(plain(value) for value in row) + "\n")
+                put("\t".join(map(plain, row, kinds)) + "\n")
         case Rows(stream=True):
             for row in answer.rows:
                 put(_aligned(answer.columns, row) + "\n")
@@ -55,53 +69,30 @@ def show(answer: Answer, everywhere: Everywhere) -> None:
 
 def cell(value: Value, kind: Kind) -> str:
     """Write a value for people."""
-    match value, kind:
-        case None, _:
-            text = "-"
-        case int(), Kind.COUNT:
-            text = count_text(value)
-        case int() | float(), Kind.BYTES:
-            text = size_text(value)
-        case int() | float(), Kind.RATE:
-            text = rate_text(value)
-        case int(), Kind.TIME:
-            text = time_text(value)
-        case int(), Kind.MODE:
-            text = stat.filemode(value)
-        case int() | float(), _:
-            text = _number(value, kind)
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return printable(value[:_ID_DIGITS] if kind is Kind.ID else value)
         case _:
-            text = printable(str(value))
-    return text
+            return _NUMBERS.get(kind, str)(value)
 
 
-def plain(value: Value) -> str:
+def plain(value: Value, kind: Kind) -> str:
     """Write a value for scripts: whole numbers in base units, names escaped, nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return (
-        printable(value)
-        if isinstance(value, str)
-        else f"{value:.10g}"
-        if isinstance(value, float)
-        else str(value)
-    )
-
-
-def _number(value: float, kind: Kind) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    match kind:
-        case Kind.RATIO:
-            return f"{value:.2f}"
-        case Kind.SECONDS:
-            return f"{value:.2f} s"
-        case Kind.SHARE | Kind.PERCENT:
-            return f"{value:.0%}"
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return printable(value)
+        case float():
+            return f"{value:.10g}"
         case _:
-            return str(value)
+            return f"{value:o}" if kind is Kind.MODE else str(value)
 
 
 def _aligned(columns: Sequence[Column], row: Sequence[Value]) -> str:

@@ -46,7 +46,7 @@ def record(summary: Summary) -> Record:
     """Return the summary as values; what does not apply to the job is left out for people."""
     lines: list[tuple[Column, Value]] = [
         (Column(key="job", heading="job"), summary.job),
-        (Column(key="archive", heading="archive"), summary.archive),
+        (Column(key="archive", heading="archive", kind=Kind.ID), summary.archive),
         (Column(key="name", heading="name"), summary.name),
         (Column(key="files", heading="files", kind=Kind.COUNT), summary.files),
         (Column(key="directories", heading="folders", kind=Kind.COUNT), summary.directories),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["record", "rows"]
 
 _BAR: Final = 8
-_LEFT: Final = frozenset({Kind.TEXT, Kind.TIME, Kind.MODE, Kind.SHARE})
+_LEFT: Final = frozenset({Kind.TEXT, Kind.ID, Kind.TIME, Kind.MODE, Kind.SHARE})
 _WIDTH_OF_A_FILE: Final = 160
 
 

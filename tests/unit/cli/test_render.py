@@ -147,4 +147,6 @@ def test_each_kind_of_value_has_its_way_of_being_written(value, kind, text):
 
 
 def test_plain_values_are_for_scripts():
-    assert [plain(v) for v in (None, True, 5, 0.5, "a\n")] == ["", "yes", "5", "0.5", "a\\n"]
+    values = (None, True, 5, 0.5, "a\n")
+    assert [plain(v, Kind.BYTES) for v in values] == ["", "yes", "5", "0.5", "a\\n"]
+    assert plain(0o100644, Kind.MODE) == "100644"

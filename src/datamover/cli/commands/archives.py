@@ -10,7 +10,7 @@ from datamover.mover.store import Store
 __all__ = ["archives"]
 
 _COLUMNS = (
-    Column(key="archive", heading="archive", width=12),
+    Column(key="archive", heading="archive", kind=Kind.ID),
     Column(key="name", heading="name"),
     Column(key="created_ns", heading="begun", kind=Kind.TIME),
     Column(key="host", heading="host"),
