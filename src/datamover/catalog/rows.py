@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 # Rows that come from a database are checked against these types, so they are needed at run time.
-from datamover.ids import ArchiveId, BlockNumber, ChunkNumber  # noqa: TC001 - as above
-from datamover.units import Bytes, Nanoseconds  # noqa: TC001 - as above
+from datamover.ids import ArchiveId, BlockNumber, ChunkNumber
+from datamover.units import Bytes, Nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

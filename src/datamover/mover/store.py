@@ -1,0 +1,354 @@
+"""A store, open: its key, its archives, and the folders that hold them.
+
+Source: docs/spec/store.md; docs/spec/keys.md; SPEC E3, F1; DESIGN D10, D12.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from datamover.catalog.rows import ArchiveRecord, ArchiveState
+from datamover.codec.keys import KdfParameters, derive_key, unwrap_key, wrap_key
+from datamover.codec.registry import CIPHERS
+from datamover.errors import (
+    ArchiveMissingError,
+    PassphraseError,
+    SealError,
+    StoreError,
+    StoreExistsError,
+    UsageError,
+)
+from datamover.ids import ArchiveId
+from datamover.mover.description import Description, read_description, write_description
+from datamover.mover.label import Label, open_label, seal_label
+from datamover.mover.reservation import Reservation
+from datamover.units import Nanoseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from datamover.catalog.database import Catalog
+    from datamover.ids import StoreId
+    from datamover.mover.sweep import Cleaned
+
+__all__ = ["NewArchive", "Store", "create_store"]
+
+_FOLDERS: Final = ("chunks", "tmp", "active")
+_NO_CIPHER: Final = "none"
+_LATEST: Final = "latest"
+_SHORTEST_PREFIX: Final = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewArchive:
+    """What a new archive's header needs.
+
+    Attributes:
+        id: Fresh and random.
+        created_ns: When it began.
+        cipher: The TransformId that seals its blocks; 0 for none.
+        key: Its key; empty when nothing is encrypted.
+        wrapped_key: Its key under the store's.
+        label: What it calls itself, sealed.
+    """
+
+    id: ArchiveId
+    created_ns: Nanoseconds
+    cipher: int
+    key: bytes = field(repr=False)
+    wrapped_key: bytes
+    label: bytes
+
+    def record(self) -> ArchiveRecord:
+        """Return its row in the master map, as it begins."""
+        return ArchiveRecord(
+            id=self.id,
+            created_ns=self.created_ns,
+            label=self.label,
+            wrapped_key=self.wrapped_key,
+        )
+
+
+def create_store(
+    path: str | Path,
+    *,
+    passphrase: bytes | None,
+    cipher: str,
+    kdf: KdfParameters | None = None,
+) -> None:
+    """Make a store in a folder that is new or empty.
+
+    Args:
+        path: The folder.
+        passphrase: Opens the store; not used when ``cipher`` is "none".
+        cipher: "aes-256-gcm", "chacha20-poly1305" or "none".
+        kdf: How the passphrase becomes a key; by default with a fresh salt and good costs.
+
+    Raises:
+        StoreExistsError: Something is there already; nothing was changed.
+        PassphraseError: A passphrase is needed and there is none.
+        UsageError: No such cipher.
+        MediumFullError: No room; a folder without ``store.json`` may be left.
+        StoreError: The folder refuses.
+
+    Blocking: a fraction of a second, to derive the key.
+    """
+    # Imported late: SQLAlchemy costs 0.15 s, and most errors come before it is needed.
+    from datamover.catalog.database import Catalog  # noqa: PLC0415 - as above
+
+    folder = Path(path)
+    description = _describe(passphrase, cipher, kdf)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise StoreExistsError(store=str(folder), reason="the folder is not empty")
+        for name in _FOLDERS:
+            (folder / name).mkdir(mode=0o700)
+    except FileExistsError:
+        raise StoreExistsError(store=str(folder), reason="is there already") from None
+    except OSError as error:
+        raise StoreError(store=str(folder), reason=str(error.strerror)) from error
+    Catalog.create(folder, store=description.store)
+    # Last: a folder without it is not a store, so half a store is none.
+    write_description(folder, description)
+
+
+class Store:
+    """A store, open; a context manager.
+
+    Attributes:
+        path: Its folder.
+        description: What it says of itself.
+        chunks: Where its chunk files are.
+        tmp: Where chunk files are written.
+        active: Where running backups are known by their locks.
+    """
+
+    def __init__(
+        self, path: Path, description: Description, passphrase: Callable[[], bytes] | None
+    ) -> None:
+        self.path = path
+        self.description = description
+        self.chunks, self.tmp, self.active = (path / name for name in _FOLDERS)
+        self._passphrase = passphrase
+        self._key: bytes | None = None
+        self._catalog: Catalog | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, passphrase: Callable[[], bytes] | None = None) -> Self:
+        """Open a store; neither the passphrase nor the catalog is asked for yet.
+
+        Args:
+            path: Its folder.
+            passphrase: Called at most once, and only if the store is encrypted and something
+                sealed is to be read or written.
+
+        Raises:
+            NotAStoreError: There is no store.
+            VersionError: A newer release made it.
+            MalformedError: Its description is damaged.
+            StoreError: It cannot be read.
+        """
+        folder = Path(path)
+        return cls(folder, read_description(folder), passphrase)
+
+    @property
+    def id(self) -> StoreId:
+        """Its id."""
+        return self.description.store
+
+    @property
+    def cipher(self) -> str:
+        """The name of its cipher, or "none"."""
+        return self.description.cipher
+
+    @property
+    def catalog(self) -> Catalog:
+        """Its catalog, opened when it is first asked for.
+
+        Raises:
+            CatalogError: It cannot be used.
+            VersionError: A newer release made it.
+            StoreError: It is being rebuilt.
+        """
+        if self._catalog is None:
+            from datamover.catalog.database import Catalog  # noqa: PLC0415 - costs 0.15 s
+
+            self._catalog = Catalog.open(self.path, store=self.id)
+        return self._catalog
+
+    def close(self) -> None:
+        """Let go of the catalog and the key; again is harmless."""
+        if self._catalog is not None:
+            self._catalog.close()
+            self._catalog = None
+        self._key = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def unlock(self) -> bytes:
+        """Return the store's key, asking for the passphrase if need be; empty without encryption.
+
+        Raises:
+            PassphraseError: It is wrong, or there is none.
+
+        Blocking: as long as a person types, and a fraction of a second to derive the key.
+        """
+        if self._key is None:
+            self._key = _unlock(self.description, self._passphrase)
+        return self._key
+
+    def new_archive(self, label: Label) -> NewArchive:
+        """Make a new archive's id, key and sealed label; nothing is written.
+
+        Raises:
+            PassphraseError: The store does not open.
+            UsageError: The name is too long.
+        """
+        store_key = self.unlock()
+        archive = ArchiveId(os.urandom(16))
+        key = wrapped = b""
+        if store_key:
+            key = os.urandom(32)
+            wrapped = wrap_key(key, by=store_key, nonce=os.urandom(12), context=archive)
+        return NewArchive(
+            id=archive,
+            created_ns=label.started_ns,
+            cipher=CIPHERS[self.cipher] if store_key else 0,
+            key=key,
+            wrapped_key=wrapped,
+            label=seal_label(label, key=store_key, archive=archive),
+        )
+
+    def archive_key(self, record: ArchiveRecord) -> bytes:
+        """Return an archive's key; empty when nothing is encrypted.
+
+        Raises:
+            PassphraseError: The store does not open.
+            SealError: The wrapped key was changed.
+            MalformedError: It is no wrapped key.
+        """
+        store_key = self.unlock()
+        return unwrap_key(record.wrapped_key, by=store_key, context=record.id) if store_key else b""
+
+    def label(self, record: ArchiveRecord) -> Label:
+        """Return what an archive calls itself.
+
+        Raises:
+            PassphraseError: The store does not open.
+            SealError: The label was changed.
+            MalformedError: It is no label.
+        """
+        return open_label(record.label, key=self.unlock(), archive=record.id)
+
+    def find(self, word: str | None = None) -> ArchiveRecord:
+        """Find a complete archive.
+
+        Args:
+            word: Its id, its name (the newest of that name), or the beginning of its id, at least
+                six digits; None or "latest" for the newest of all.
+
+        Raises:
+            ArchiveMissingError: There is none.
+            UsageError: The beginning of an id fits several.
+            PassphraseError: The store does not open, and names are sealed.
+        """
+        archives = self.catalog.map.archives(ArchiveState.COMPLETE)
+        if word is None or word == _LATEST:
+            found = archives[:1]
+        else:
+            found = [one for one in archives if one.id.hex() == word] or self._named(archives, word)
+        if not found:
+            what = "no archive yet" if word is None else f"no archive {word!r}"
+            raise ArchiveMissingError(store=str(self.path), reason=what)
+        return found[0]
+
+    def _named(self, archives: list[ArchiveRecord], word: str) -> list[ArchiveRecord]:
+        named = [one for one in archives if self._name(one) == word]
+        if named or len(word) < _SHORTEST_PREFIX:
+            return named
+        begun = [one for one in archives if one.id.hex().startswith(word.lower())]
+        if len(begun) > 1:
+            ids = ", ".join(one.id.hex()[:12] for one in begun[:4])
+            raise UsageError(reason=f"{word} is the beginning of {len(begun)} archive ids: {ids}")
+        return begun
+
+    def _name(self, record: ArchiveRecord) -> str | None:
+        try:
+            return self.label(record).name
+        except SealError:
+            return None
+
+    def reserve(self, archive: ArchiveId) -> Reservation:
+        """Make known that this process writes ``archive``; hold it until the archive is complete.
+
+        Raises:
+            StoreError: Somebody else has it, or the store refuses.
+        """
+        # The open catalog keeps a rebuild away for as long as the run lasts.
+        _ = self.catalog
+        taken = Reservation.take(self.active, archive)
+        if taken is None:
+            reason = f"archive {archive.hex()} is being written by another process"
+            raise StoreError(store=str(self.path), reason=reason)
+        return taken
+
+    def clean(self) -> Cleaned:
+        """Remove what dead runs left; complete archives and live runs are never touched.
+
+        Raises:
+            StoreError: The store refuses.
+            PassphraseError: The store does not open, and an archive is to be completed.
+        """
+        from datamover.mover.sweep import sweep  # noqa: PLC0415 - it needs this module
+
+        return sweep(self)
+
+
+def _describe(passphrase: bytes | None, cipher: str, kdf: KdfParameters | None) -> Description:
+    identity = os.urandom(16)
+    created = time.time_ns()
+    if cipher == _NO_CIPHER:
+        return Description(id=identity.hex(), created_ns=created, cipher="none")
+    if cipher not in CIPHERS:
+        known = ", ".join([*CIPHERS, _NO_CIPHER])
+        raise UsageError(reason=f"no cipher {cipher!r:.40}: {known}")
+    if not passphrase:
+        raise PassphraseError(reason="an encrypted store needs a passphrase")
+    parameters = kdf or KdfParameters(salt=os.urandom(16))
+    bare = Description(id=identity.hex(), created_ns=created, cipher=cipher)  # type: ignore[arg-type]  # checked above
+    wrapped = wrap_key(
+        os.urandom(32),
+        by=derive_key(passphrase, parameters),
+        nonce=os.urandom(12),
+        context=bare.context,
+    )
+    return Description(
+        id=bare.id, created_ns=created, cipher=bare.cipher, kdf=parameters, wrapped_key=wrapped
+    )
+
+
+def _unlock(description: Description, passphrase: Callable[[], bytes] | None) -> bytes:
+    if description.kdf is None or description.wrapped_key is None:
+        return b""
+    if passphrase is None:
+        raise PassphraseError(reason="the store is encrypted, and no passphrase was given")
+    key = derive_key(passphrase(), description.kdf)
+    try:
+        return unwrap_key(description.wrapped_key, by=key, context=description.context)
+    except SealError:
+        raise PassphraseError(reason="the passphrase does not open the store") from None

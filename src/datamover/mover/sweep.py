@@ -1,0 +1,116 @@
+"""Remove what dead runs left in a store.
+
+Source: docs/spec/store.md, section 4; docs/spec/media-format.md, section 2.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from datamover.catalog.rows import ArchiveState
+from datamover.errors import StoreError
+from datamover.ids import ArchiveId
+from datamover.media.directory import DirectoryMedium
+from datamover.media.naming import parse_chunk_name
+from datamover.mover.enter import ArchiveFiles, enter_archive, gather
+from datamover.mover.reservation import Reservation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from datamover.mover.store import Store
+
+__all__ = ["Cleaned", "sweep"]
+
+_LOCK_NAME: Final = re.compile(r"([0-9a-f]{32})\.lock")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleaned:
+    """What a cleaning did; archive ids in hex.
+
+    Attributes:
+        removed: Incomplete archives that are gone.
+        completed: Archives that were whole, save for the catalog, and are complete now.
+        kept: Archives that are not known or not sound, and that were left for a person to look at.
+        files: How many temporary files went.
+    """
+
+    removed: tuple[str, ...] = ()
+    completed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    files: int = 0
+
+
+def sweep(store: Store) -> Cleaned:
+    """Clean ``store``; complete archives and live runs are never touched.
+
+    Raises:
+        StoreError: The store refuses.
+        PassphraseError: The store does not open, and an archive is to be completed.
+    """
+    done: dict[str, list[str]] = {"removed": [], "completed": [], "kept": []}
+    try:
+        with DirectoryMedium(store.path) as medium:
+            files = len(medium.clean())
+            for archive in sorted(_suspects(store, _by_archive(medium))):
+                reservation = Reservation.take(store.active, archive)
+                if reservation is not None:
+                    with reservation:
+                        what = _clean_archive(store, medium, archive)
+                    if what:
+                        done[what].append(archive.hex())
+    except OSError as error:
+        raise StoreError(store=str(store.path), reason=f"cleaning: {error}") from error
+    return Cleaned(**{name: tuple(ids) for name, ids in done.items()}, files=files)
+
+
+def _suspects(store: Store, chunks: Iterable[ArchiveId]) -> set[ArchiveId]:
+    """Return the archives that may be unfinished."""
+    known = {record.id: record.state for record in store.catalog.map.archives()}
+    unfinished = {one for one, state in known.items() if state is ArchiveState.INCOMPLETE}
+    return unfinished | (set(chunks) - set(known)) | _locked(store.active)
+
+
+def _clean_archive(store: Store, medium: DirectoryMedium, archive: ArchiveId) -> str:
+    """Clean one archive whose lock is held; return what was done with it."""
+    # Looked up again, under the lock: its run may have ended well since the first look.
+    record = store.catalog.map.archive(archive)
+    names = _by_archive(medium).get(archive, [])
+    if record is not None and record.state is ArchiveState.COMPLETE:
+        return ""
+    if record is None and not names:
+        return ""
+    found = gather(store.chunks, names).get(archive, ArchiveFiles(archive))
+    if found.is_whole:
+        store.catalog.map.forget(archive)
+        enter_archive(store.catalog, store.chunks, found, key_of=store.archive_key)
+        return "completed"
+    # A run that dies leaves no damaged file, for each is durable before it is named; and no
+    # unknown one, for its archive is known before it.  So these are not what a dead run left.
+    if record is None or found.is_damaged or found.last is not None:
+        return "kept"
+    for name in names:
+        medium.forget(name)
+    # Files first: rows without files are found again, files without rows are nobody's.
+    store.catalog.map.forget(archive)
+    return "removed"
+
+
+def _by_archive(medium: DirectoryMedium) -> dict[ArchiveId, list[str]]:
+    """Return the names of chunk files; others are none of our business."""
+    found: dict[ArchiveId, list[str]] = {}
+    for name in medium.names():
+        named = parse_chunk_name(name)
+        if named is not None:
+            found.setdefault(named[0], []).append(name)
+    return found
+
+
+def _locked(folder: Path) -> set[ArchiveId]:
+    """Return the archives that have a lock file, held or not."""
+    matches = (_LOCK_NAME.fullmatch(path.name) for path in folder.iterdir())
+    return {ArchiveId(bytes.fromhex(match[1])) for match in matches if match}
