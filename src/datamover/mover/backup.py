@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["BackupSettings", "backup"]
 
 _KIND: Final = "backup"
-_COUNTS: Final = "collect"
+_COUNTS: Final = "scan"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,8 @@ class _Scan:
         self._directories = 0
         self._other = 0
         self._bytes = 0
+        self._data = 0
+        self._told = 0
 
     def run(self) -> None:
         planner, extents = self._planner, self._walk.extents
@@ -104,6 +106,7 @@ class _Scan:
                 "directories": self._directories,
                 "other": self._other,
                 "bytes": self._bytes,
+                "data": self._data,
             }
         )
 
@@ -133,6 +136,9 @@ class _Scan:
         port = self._port
         buffer = port.alloc()
         used = Bytes(write_table(buffer.data, plan.records) + plan.data)
+        self._data += plan.data
+        port.count(self._files - self._told)
+        self._told = self._files
         buffer.used = used
         flags = (TagFlag.GROUPED if len(plan.records) > 1 else 0) | (
             TagFlag.CONTINUED if plan.continued else 0

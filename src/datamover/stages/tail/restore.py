@@ -79,7 +79,9 @@ def run(port: TailPort, settings: Settings) -> None:
         try:
             for buffer in port.incoming():
                 if get_tag(buffer).kind == TagKind.DATA:
+                    before = recreate.counts.files
                     recreate.block(buffer.payload)
+                    port.count(recreate.counts.files - before)
                 port.free(buffer)
             recreate.finish()
         finally:
