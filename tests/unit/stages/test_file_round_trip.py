@@ -369,15 +369,9 @@ def test_a_lost_block_costs_what_is_in_it_and_no_more(source, tmp_path, lost):
     (source / "large").write_bytes(data)
     (source / "other").write_bytes(b"whole")
     blocks = collected(scanned(source, buffer_size=8192).outputs, source, buffer_size=8192).outputs
-    data_blocks = [
-        one for one in blocks
-        if any(entry.extents and entry.path == b"source/large" for entry in decode_entries(memoryview(one.payload)))
-    ]  # fmt: skip
+    data_blocks = [one for one in blocks if b"source/large" in by_path([one])]
     victim = data_blocks[lost]
-    gone = next(
-        entry.extents[0] for entry in decode_entries(memoryview(victim.payload))
-        if entry.path == b"source/large"
-    )  # fmt: skip
+    gone = by_path([victim])[b"source/large"].extents[0]
 
     port = restored(
         [one for one in blocks if one is not victim], tmp_path / "back", buffer_size=8192
