@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from datamover.codec.cipher import SEAL_SIZE, Cipher, make_nonce
-from datamover.errors import RoomError, SealError
+from datamover.errors import RoomError
 from datamover.wire.tag import Transform, decode_extensions, encode_extensions
 
 if TYPE_CHECKING:
@@ -72,11 +72,9 @@ def open_block(tag: TagHeader, data: memoryview, *, cipher: Cipher, archive: byt
     """
     *rest, step = tag.transforms
     below = replace(tag, length=step.length, transforms=tuple(rest), private=())
-    end = step.length + step.inner
-    if end + SEAL_SIZE != tag.length:
-        raise SealError(what=f"block {tag.block}")
     nonce = make_nonce(step.parameter, tag.block)
-    cipher.open(nonce, _facts(below, archive, step), data, tag.length)
+    end = cipher.open(nonce, _facts(below, archive, step), data, tag.length)
+    # Length and inner are sealed facts, so they add up to ``end`` as they did for the writer.
     return replace(below, private=decode_extensions(data[step.length : end]))
 
 

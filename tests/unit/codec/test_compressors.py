@@ -124,6 +124,13 @@ def test_a_truncated_block_is_refused(kind, cut):
         expand(kind(), compress(kind(), TEXT)[:cut], len(TEXT))
 
 
+def test_a_frame_without_its_end_is_refused_although_every_byte_came_out():
+    stream = zstd.ZstdCompressor()
+
+    with pytest.raises(MalformedError):
+        expand(Zstd(), stream.compress(TEXT, stream.FLUSH_BLOCK), len(TEXT))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_bytes_behind_a_block_are_refused(kind):
     with pytest.raises(MalformedError):

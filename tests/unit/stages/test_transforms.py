@@ -1,11 +1,13 @@
 """Each transform stage does its one thing, says so in the tag, and its inverse undoes no other."""
 
 import random
+import struct
 import zlib
 from dataclasses import replace
 
 import pytest
 
+from datamover.codec.cipher import Cipher, make_nonce
 from datamover.errors import RoomError, UsageError
 from datamover.ids import BlockNumber, ChunkNumber
 from datamover.shm.buffer import TRAILER_SIZE
@@ -240,6 +242,20 @@ def test_what_storing_changes_does_not_break_a_seal():
     moved = replace(tag, chunk=ChunkNumber(9), crc=5)
 
     assert one(decrypt, (moved, payload), OPEN)[1] == TEXT
+
+
+def test_nonsense_under_a_matching_seal_drops_the_block():
+    plain, payload = tagged(TEXT)
+    step = Transform(id=16, length=Bytes(len(TEXT)), inner=3)
+    data = bytearray(payload + b"bad") + bytearray(16)
+    facts = plain.associated(bytes.fromhex(ARCHIVE), 0) + struct.pack("<IH", len(TEXT), 3)
+    size = Cipher(16, bytes.fromhex(KEY)).seal(
+        make_nonce(0, plain.block), facts, memoryview(data), len(TEXT) + 3
+    )
+    port = run(decrypt, [(replace(plain, length=size, transforms=(step,)), bytes(data))], OPEN)
+
+    assert port.outputs == []
+    assert len(port.noticed("damaged")) == 1
 
 
 def test_private_extensions_beside_a_seal_are_not_believed():
