@@ -12,6 +12,7 @@ import getpass
 import os
 import socket
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from datamover.errors import SourceError, StoreError, UsageError
 from datamover.monitor.supervisor import Monitor
 from datamover.mover.count import Counts
 from datamover.mover.enter import enter_chunk, finish_archive
+from datamover.mover.forecast import Forecast
 from datamover.mover.job import Job, processors
 from datamover.mover.label import Label
 from datamover.mover.pipes import BLOCK_SIZE, PRELOAD, Codec, writing
@@ -30,6 +32,7 @@ from datamover.wire.archive import ArchiveHeader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from datamover.mover.chunk_file import ChunkFile
     from datamover.mover.job import Finished
@@ -55,6 +58,7 @@ class BackupSettings:
         jobs: Instances that read, and that compress; 0: one for each processor.
         chunk_size: Bytes after which a chunk file is closed.
         dry_run: Read and count, and keep nothing.
+        forecast: Count the sources in the background, so that progress knows the totals.
     """
 
     name: str = ""
@@ -64,6 +68,7 @@ class BackupSettings:
     jobs: int = 0
     chunk_size: int = 64 * MIB
     dry_run: bool = False
+    forecast: bool = False
 
 
 def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch: Watch) -> Summary:
@@ -89,11 +94,21 @@ def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch
         monitor.warm_up()
         store.unlock()
         job = Job(_KIND, watch, monitor=monitor, counts=_COUNTS)
-        if settings.dry_run:
-            spec, _ = _pipe(store, roots, settings, codec, None, StageSpec(use="discard"))
-            return _summary(job.run(spec), job, archive=b"", name=settings.name, stored=0)
-        store.clean()
-        return _backup(store, roots, settings, codec, job)
+        with _forecast(roots, settings) as forecast:
+            job.forecast = forecast
+            if settings.dry_run:
+                spec, _ = _pipe(store, roots, settings, codec, None, StageSpec(use="discard"))
+                return _summary(job.run(spec), job, archive=b"", name=settings.name, stored=0)
+            store.clean()
+            return _backup(store, roots, settings, codec, job)
+
+
+def _forecast(
+    roots: tuple[str, ...], settings: BackupSettings
+) -> AbstractContextManager[Forecast | None]:
+    if not settings.forecast:
+        return nullcontext()
+    return Forecast(roots, excludes=settings.excludes, one_file_system=settings.one_file_system)
 
 
 def _backup(

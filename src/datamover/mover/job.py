@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datamover.monitor.live import LivePipe
     from datamover.monitor.statistics import PipeStatistics, StageStatistics
     from datamover.monitor.supervisor import Monitor
+    from datamover.mover.forecast import Forecast
     from datamover.pipe.spec import PipeSpec
 
 __all__ = ["Finished", "Job", "processors"]
@@ -64,6 +65,7 @@ class Job:
         self._started = time.monotonic()
         self.total_files: int | None = None
         self.total_bytes: int | None = None
+        self.forecast: Forecast | None = None
 
     def on(self, kind: str, hook: Hook) -> None:
         """Take notices of this kind for the caller: nobody else sees them."""
@@ -120,8 +122,8 @@ class Job:
             files=sum(i.items for s in counted for i in s.instances),
             bytes_in=sum(max(i.bytes_in, i.bytes_out) for i in (counted or [first])[0].instances),
             bytes_out=sum(i.bytes_in for i in last.instances),
-            total_files=self.total_files,
-            total_bytes=self.total_bytes,
+            total_files=self.forecast.files if self.forecast else self.total_files,
+            total_bytes=self.forecast.bytes if self.forecast else self.total_bytes,
             limiting=limiting.stage,
             limiting_busy=limiting.busy,
         )

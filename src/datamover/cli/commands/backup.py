@@ -1,5 +1,7 @@
 """``datamover backup PATH... --to STORE``: copy files into a new archive."""
 
+import sys
+
 from datamover.cli.everywhere import DEFAULTS, Everywhere
 from datamover.cli.progress import Display
 from datamover.cli.secret import Passphrase
@@ -51,6 +53,7 @@ def backup(
         jobs=jobs,
         chunk_size=size,
         dry_run=dry_run,
+        forecast=sys.stderr.isatty() and not everywhere.quiet,
     )
     passphrase = Passphrase(everywhere.passphrase_file)
     with Store.open(to, passphrase) as store, Display(everywhere) as display:
