@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from crc32c import crc32c
 from hypothesis import strategies as st
 
 from datamover.ids import ArchiveId, BlockNumber
@@ -149,7 +150,7 @@ def write_stream(
                 length=Bytes(len(payload)),
                 plain=Bytes(len(payload)),
             )
-            data += room[: writer.block(tag, room)]
+            data += room[: writer.block(tag, room, crc=crc32c(payload))]
             data += payload
             blocks.append((tag.block, payload))
         entries += writer.chunk_blocks

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 from datamover.errors import MalformedError
 from datamover.ids import ArchiveId
 from datamover.units import Bytes, Nanoseconds
+from datamover.wire.extension import Extension
 from datamover.wire.record import CRC_SIZE, PRELUDE, build, check, flags_of, pack, rest
-
-if TYPE_CHECKING:
-    from datamover.wire.extension import Extension
 
 __all__ = ["LABEL_MAX", "WRAPPED_KEY_MAX", "ArchiveFooter", "ArchiveHeader"]
 

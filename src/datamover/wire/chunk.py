@@ -14,12 +14,12 @@ from crc32c import crc32c
 from datamover.errors import CorruptError, MalformedError, TruncatedError
 from datamover.ids import ArchiveId, BlockNumber, ChunkNumber
 from datamover.units import Bytes
+from datamover.wire.extension import Extension
 from datamover.wire.record import CRC_SIZE, PRELUDE, build, check, pack, rest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from datamover.wire.extension import Extension
 
 __all__ = ["BlockEntry", "ChunkFooter", "ChunkHeader", "decode_table", "encode_table"]
 

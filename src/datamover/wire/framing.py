@@ -128,8 +128,13 @@ class StreamWriter:
         )
         return closing + self._put(header.encode())
 
-    def block(self, tag: TagHeader, out: memoryview) -> Bytes:
-        """Write ``tag``, with its chunk and origin set, into ``out``; its payload follows.
+    def block(self, tag: TagHeader, out: memoryview, *, crc: int = 0) -> Bytes:
+        """Write ``tag`` into ``out``, with chunk, origin and ``crc`` set; its payload follows.
+
+        Args:
+            tag: What the block is.
+            out: Writable; the buffer's tag area.
+            crc: CRC-32C of the payload as it is stored.
 
         Returns:
             The bytes of the record in ``out``.
@@ -139,7 +144,8 @@ class StreamWriter:
         """
         if not self._in_chunk:
             raise MalformedError(what=_WHAT, reason="a block outside a chunk")
-        size = replace(tag, chunk=self.chunk, origin=self._origin).encode_into(out)
+        stored = replace(tag, chunk=self.chunk, origin=self._origin, crc=crc)
+        size = stored.encode_into(out)
         self.chunk_blocks.append(
             BlockEntry(tag.block, self.position, size, tag.length, tag.kind, tag.flags)
         )

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
+from datamover.wire.extension import Extension
 from datamover.wire.record import CRC_SIZE, PRELUDE, build, check, rest
-
-if TYPE_CHECKING:
-    from datamover.wire.extension import Extension
 
 __all__ = ["OptionId", "OptionsHeader"]
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 from datamover.ids import StoreId
 from datamover.units import Bytes, Nanoseconds
+from datamover.wire.extension import Extension
 from datamover.wire.record import CRC_SIZE, PRELUDE, build, check, flags_of, pack, rest
-
-if TYPE_CHECKING:
-    from datamover.wire.extension import Extension
 
 __all__ = ["SessionFooter", "SessionHeader"]
 

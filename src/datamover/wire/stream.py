@@ -26,6 +26,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from datamover.errors import MalformedError, TruncatedError
+from datamover.ids import ChunkNumber
 from datamover.units import Bytes
 from datamover.wire.archive import ArchiveFooter, ArchiveHeader
 from datamover.wire.chunk import ChunkFooter, ChunkHeader
@@ -39,7 +40,6 @@ from datamover.wire.tag import TagHeader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from datamover.ids import ChunkNumber
 
 __all__ = [
     "ArchiveBegan",

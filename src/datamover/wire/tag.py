@@ -46,6 +46,9 @@ _NO_FIRST: Final = ChunkNumber(0)
 class TagKind(IntEnum):
     """What a block is; a reader skips kinds it does not know."""
 
+    LOST = 0
+    """Nothing: a block that could not be read keeps its place in a pipe; never stored."""
+
     DATA = 1
     INDEX = 2
     CONTENTS = 3

@@ -1,0 +1,187 @@
+"""Find the blocks of one chunk file, and say what of the file is damaged beside them.
+
+The block table at the end leads to every block; where it is damaged, a walk over the records does.
+
+Source: docs/spec/media-format.md, "Reading" and "After damage"; SPEC H1, X10.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import FormatError, MalformedError, StoreError
+from datamover.units import Bytes
+from datamover.wire.chunk import BlockEntry, ChunkFooter, ChunkHeader, decode_table
+from datamover.wire.framing import origin_of
+from datamover.wire.locate import Damage, session_footer, walk
+from datamover.wire.record import CRC_SIZE, HEADER_MAX, PRELUDE, Prelude, check
+from datamover.wire.stream import ChunkBegan, StreamReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from datamover.media.medium import Reader
+
+__all__ = ["ChunkReader"]
+
+# A gap in damaged data is worth that many lines at most: no number in a file decides the length
+# of a report.
+_LOST_MAX: Final = 10_000
+
+
+class ChunkReader:
+    """One chunk file, looked at from outside its blocks."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        archive: bytes,
+        chunk: int,
+        lost: Callable[[int, int, str], None],
+        dented: Callable[[int, str], None],
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            reader: The open chunk file.
+            archive: The id of the archive that it must belong to.
+            chunk: The number that it must have.
+            lost: Called with block, offset and reason for a block that cannot be found.
+            dented: Called with offset and reason for damage that costs no block.
+        """
+        self._reader = reader
+        self._size = reader.size
+        self._archive = archive
+        self._origin = origin_of(archive)
+        self._chunk = chunk
+        self._lost = lost
+        self._dented = dented
+
+    def check_opening(self) -> None:
+        """Read the headers before the first block; report what is wrong with them."""
+        try:
+            self._opening()
+        except FormatError as error:
+            self._dented(0, str(error))
+
+    def entries(self) -> Iterator[BlockEntry]:
+        """Yield where each block lies, in order."""
+        try:
+            table = self._table()
+        except FormatError as error:
+            self._dented(0, f"block table: {error}; its blocks are searched for")
+            yield from self._walk()
+        else:
+            yield from table
+
+    def _table(self) -> list[BlockEntry]:
+        """Follow the session footer to the block table.
+
+        Raises:
+            FormatError: Something on the way is damaged, or does not fit the file.
+        """
+        tail = self._read(max(0, self._size - HEADER_MAX), HEADER_MAX)
+        session = session_footer(tail)
+        at = session.last_chunk_footer
+        _require(session.length < self._size and 0 < at < session.length, "no such place")
+        head = self._read(at, HEADER_MAX)
+        footer = ChunkFooter.decode(head)
+        fits = footer.archive == self._archive and footer.chunk == self._chunk
+        _require(fits, "of another chunk")
+        table_at = at + Prelude.decode(head).header_length
+        end = table_at + footer.table_length
+        _require(end <= session.length, "reaches beyond the file")
+        table = decode_table(footer, self._read(table_at, footer.table_length))
+        self._check_table(table, at)
+        self._check_closing(end, session.length)
+        return table
+
+    def _check_table(self, table: list[BlockEntry], end: int) -> None:
+        """Hold the lines to what lines can be: rising, within the file, no two overlapping."""
+        block, free = -1, 0
+        for entry in table:
+            sound = entry.block > block and entry.offset >= free and entry.header <= HEADER_MAX
+            block, free = entry.block, entry.offset + entry.header + entry.length
+            _require(sound and free <= end, "lines overlap, or lead out of the chunk")
+
+    def _check_closing(self, at: int, end: int) -> None:
+        """Check the records between the block table and the session footer."""
+        try:
+            while at < end:
+                head = self._read(at, min(HEADER_MAX, end - at))
+                prelude = Prelude.decode(head)
+                check(head, magic=prelude.magic, what="footer", least=PRELUDE.size + CRC_SIZE)
+                at += prelude.header_length + prelude.payload_length
+            _require(at == end, "do not end where the session ends")
+        except FormatError as error:
+            self._dented(at, str(error))
+
+    def _opening(self) -> ChunkHeader:
+        """Read the headers before the first block.
+
+        Raises:
+            FormatError: One is damaged, or of another chunk.
+        """
+        stream = StreamReader()
+        while True:
+            head = self._read(stream.position, HEADER_MAX)
+            for event in stream.take(head[: stream.header_length(head)]):
+                if isinstance(event, ChunkBegan):
+                    header = event.header
+                    fits = header is not None and header.archive == self._archive
+                    if header is None or not fits or header.chunk != self._chunk:
+                        raise MalformedError(what="chunk header", reason="of another chunk")
+                    return header
+
+    def _walk(self) -> Iterator[BlockEntry]:
+        """Go over the records; tell which numbers are missing, as far as the rest of it says."""
+        due, after, end = self._expected()
+        last = Damage(0, "no record of it")
+        for found in walk(self._read, start=0, end=end, origin=self._origin):
+            if isinstance(found, Damage):
+                last = found
+                self._dented(found.offset, found.reason)
+            elif due is not None and found.block < due:
+                # Numbers only rise: this is no block of ours, whatever its header says.
+                self._dented(found.offset, f"block {found.block} for the second time")
+            else:
+                self._tell_lost(due, found.block, last)
+                due = found.block + 1
+                yield found
+        self._tell_lost(due, after, last)
+
+    def _expected(self) -> tuple[int | None, int | None, int]:
+        """Return the first block, the one after the last, and where records end, if known."""
+        first = after = None
+        end = self._size
+        with suppress(FormatError):
+            first = self._opening().first_block
+        with suppress(FormatError):
+            session = session_footer(self._read(max(0, self._size - HEADER_MAX), HEADER_MAX))
+            if session.length < self._size:
+                end = min(session.last_chunk_footer or session.length, session.length)
+                after = None if first is None else first + session.blocks
+        return first, after, end
+
+    def _tell_lost(self, due: int | None, block: int | None, why: Damage) -> None:
+        if due is None or block is None:
+            return
+        for number in range(due, min(block, due + _LOST_MAX)):
+            self._lost(number, why.offset, why.reason)
+
+    def _read(self, offset: int, length: int) -> memoryview:
+        """Read; what the medium cannot read is zeros, which no record is."""
+        length = max(0, min(length, self._size - offset))
+        into = memoryview(bytearray(length))
+        try:
+            done = self._reader.read_into([into], offset) if length else Bytes(0)
+        except StoreError:
+            return into
+        return into[:done]
+
+
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise MalformedError(what="chunk footer", reason=otherwise)
