@@ -307,6 +307,19 @@ class Store:
             raise StoreError(store=str(self.path), reason=reason)
         return taken
 
+    def discard(self, archive: ArchiveId) -> bool:
+        """Remove an archive that this process has reserved, unless it is complete.
+
+        Returns:
+            Whether it went; a complete archive stays, however its run ended.
+
+        Raises:
+            StoreError: The store refuses; the next cleaning tries again.
+        """
+        from datamover.mover.sweep import discard  # noqa: PLC0415 - it needs this module
+
+        return discard(self, archive)
+
     def clean(self) -> Cleaned:
         """Remove what dead runs left; complete archives and live runs are never touched.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from datamover.mover.store import Store
 
-__all__ = ["Cleaned", "sweep"]
+__all__ = ["Cleaned", "discard", "sweep"]
 
 _LOCK_NAME: Final = re.compile(r"([0-9a-f]{32})\.lock")
 
@@ -68,6 +68,23 @@ def sweep(store: Store) -> Cleaned:
     return Cleaned(**{name: tuple(ids) for name, ids in done.items()}, files=files)
 
 
+def discard(store: Store, archive: ArchiveId) -> bool:
+    """Remove an archive that the caller has reserved, unless it is complete; whether it went.
+
+    A run that is interrupted may not know whether its last step was done: the catalog does.
+
+    Raises:
+        StoreError: The store refuses; the next cleaning tries again.
+    """
+    record = store.catalog.map.archive(archive)
+    if record is None or record.state is ArchiveState.COMPLETE:
+        return False
+    with DirectoryMedium(store.path) as medium:
+        medium.clean()
+        _remove(store, medium, archive, _by_archive(medium).get(archive, []))
+    return True
+
+
 def _suspects(store: Store, chunks: Iterable[ArchiveId]) -> set[ArchiveId]:
     """Return the archives that may be unfinished."""
     known = {record.id: record.state for record in store.catalog.map.archives()}
@@ -93,11 +110,15 @@ def _clean_archive(store: Store, medium: DirectoryMedium, archive: ArchiveId) ->
     # unknown one, for its archive is known before it.  So these are not what a dead run left.
     if record is None or found.is_damaged or found.last is not None:
         return "kept"
+    _remove(store, medium, archive, names)
+    return "removed"
+
+
+def _remove(store: Store, medium: DirectoryMedium, archive: ArchiveId, names: list[str]) -> None:
     for name in names:
         medium.forget(name)
     # Files first: rows without files are found again, files without rows are nobody's.
     store.catalog.map.forget(archive)
-    return "removed"
 
 
 def _by_archive(medium: DirectoryMedium) -> dict[ArchiveId, list[str]]:
