@@ -60,6 +60,12 @@ def test_a_table_length_that_makes_no_sense_is_not_followed(length):
     assert content(tag).size == 40
 
 
+def test_a_data_block_too_short_for_a_table_is_data():
+    tag, _ = inspect_one(PNG[:15], TagKind.DATA)
+
+    assert content(tag).content_type == "image/png"
+
+
 def test_a_buffer_without_a_tag_gets_one():
     port = ScriptedPort([(None, PNG)])
     inspect.run(port, inspect.Settings())

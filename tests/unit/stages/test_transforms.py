@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from datamover.codec.cipher import Cipher, make_nonce
-from datamover.errors import RoomError, UsageError
+from datamover.errors import RoomError, SequenceError, UsageError
 from datamover.ids import BlockNumber, ChunkNumber
 from datamover.shm.buffer import TRAILER_SIZE
 from datamover.stages.middle import (
@@ -128,6 +128,12 @@ def test_encrypting_twice_uses_two_nonces_and_is_undone_twice():
 
     assert again[1] != first[1]
     assert one(decrypt, one(decrypt, second, OPEN), OPEN) == item
+
+
+@pytest.mark.parametrize("second", [7, 6])
+def test_a_block_number_that_does_not_grow_is_not_sealed(second):
+    with pytest.raises(SequenceError):
+        encrypt.run(ScriptedPort([tagged(TEXT), tagged(NOISE, block=second)]), SEAL)
 
 
 def test_a_full_buffer_has_room_for_the_trailers():

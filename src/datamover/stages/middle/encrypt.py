@@ -3,7 +3,8 @@
 Role:       middle
 Instances:  any
 Copies:     none
-Fails:      RoomError when the seal does not fit behind a block
+Fails:      RoomError when the seal does not fit behind a block; SequenceError when a block's number
+            does not grow, for its nonce could be one that was used
 Source:     SPEC E3; DESIGN D10; docs/spec/keys.md
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from datamover.codec.envelope import LAYER_MAX, seal_block
 from datamover.codec.keys import read_hex
 from datamover.codec.registry import make_cipher
-from datamover.errors import UsageError
+from datamover.errors import SequenceError, UsageError
 from datamover.pipe.stage import Role, StageInfo
 from datamover.stages.block import get_tag, set_tag
 from datamover.wire.record import ID_SIZE
@@ -51,16 +52,20 @@ def run(port: MiddlePort, settings: Settings) -> None:
     Raises:
         UsageError: A setting makes no sense; nothing was received.
         RoomError: A seal does not fit behind a block.
+        SequenceError: A block's number is not above the one before it.
         PipeError: From the port.
     """
     cipher = make_cipher(settings.cipher, read_hex("key", settings.key))
     archive = read_hex("archive", settings.archive, size=ID_SIZE)
     if not 0 <= settings.layer <= LAYER_MAX:
         raise UsageError(reason=f"layer {settings.layer} is not 0 to {LAYER_MAX}")
+    last = -1
     for buffer in port.incoming():
-        tag = seal_block(
-            get_tag(buffer), buffer.data, cipher=cipher, archive=archive, layer=settings.layer
-        )
+        plain = get_tag(buffer)
+        if plain.block <= last:
+            raise SequenceError(sequence=plain.block, reason="its nonce could be used twice")
+        last = plain.block
+        tag = seal_block(plain, buffer.data, cipher=cipher, archive=archive, layer=settings.layer)
         buffer.used = tag.length
         set_tag(buffer, tag)
         port.send(buffer)
