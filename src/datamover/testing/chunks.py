@@ -22,6 +22,8 @@ from datamover.codec.zstd import Zstd
 from datamover.files.listing import Contents, IndexBlock, encode_contents, encode_index
 from datamover.files.table import encode_entry, write_table
 from datamover.ids import BlockNumber
+from datamover.media.directory import DirectoryMedium
+from datamover.media.naming import chunk_name
 from datamover.mover.count import Counts
 from datamover.mover.enter import enter_chunk, finish_archive
 from datamover.mover.label import Label
@@ -92,12 +94,15 @@ def write_chunks(
 ) -> list[str]:
     """Write the chunk files of an archive; return their names."""
     names = []
-    for number, first in enumerate(range(0, len(blocks), per_chunk)):
-        name = f"{archive.id.hex()}-{number:08x}.dmc"
-        is_last = first + per_chunk >= len(blocks)
-        data = _chunk(store, archive, blocks, number, range(first, first + per_chunk), is_last)
-        (store.chunks / name).write_bytes(data)
-        names.append(name)
+    with DirectoryMedium(store.path) as medium:
+        for number, first in enumerate(range(0, len(blocks), per_chunk)):
+            name = chunk_name(archive.id, number)
+            is_last = first + per_chunk >= len(blocks)
+            data = _chunk(store, archive, blocks, number, range(first, first + per_chunk), is_last)
+            writer = medium.create(name)
+            writer.write([data])
+            writer.commit()
+            names.append(name)
     return names
 
 
