@@ -32,6 +32,7 @@ class Buffer:
 
     __slots__ = (
         "_data",
+        "_payloads",
         "_room",
         "_slot",
         "_start",
@@ -58,6 +59,7 @@ class Buffer:
         self._room = room
         self._data: memoryview | None = None
         self._tag: memoryview | None = None
+        self._payloads: list[memoryview] | None = None
 
     @property
     def data(self) -> memoryview:
@@ -73,8 +75,14 @@ class Buffer:
 
     @property
     def payload(self) -> memoryview:
-        """``data[:used]``."""
-        return self.data[: self.used]
+        """``data[:used]``; dead, as ``data`` is, once the buffer was sent or freed."""
+        view = self.data[: self.used]
+        # A slice outlives the view that it was cut from, so it is remembered and ended by itself.
+        if self._payloads is None:
+            self._payloads = [view]
+        else:
+            self._payloads.append(view)
+        return view
 
     @property
     def tag(self) -> memoryview:
@@ -106,6 +114,10 @@ class Buffer:
         if self._tag is not None:
             self._tag.release()
             self._tag = None
+        if self._payloads is not None:
+            for view in self._payloads:
+                view.release()
+            self._payloads = None
 
     def _living(self) -> memoryview:
         if self._slot is None:

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, fcntl
 from typing import Final, Self
 
-from datamover.errors import MagicError, MalformedError, OwnershipError, TruncatedError
+from datamover.errors import (
+    MagicError,
+    MalformedError,
+    OwnershipError,
+    TruncatedError,
+    VersionError,
+)
 from datamover.shm.buffer import TAG_SIZE, TRAILER_SIZE, Buffer
 from datamover.units import Bytes
 
@@ -149,13 +155,17 @@ class Segment:
         if have < _PAGE:
             raise TruncatedError(what="segment", need=Bytes(_PAGE), have=Bytes(have))
         head = os.pread(descriptor, _HEADER.size, 0)
-        magic, version, buffers, size, _, instances, _, found = _HEADER.unpack(head)
-        if magic != _MAGIC or version != _VERSION:
+        magic, version, buffers, size, stride, instances, _, found = _HEADER.unpack(head)
+        if magic != _MAGIC:
             raise MagicError(what="segment", found=magic.hex())
+        if version != _VERSION:
+            raise VersionError(what="segment", found=version, newest=_VERSION)
         if found != identity:
             raise OwnershipError(reason="the segment belongs to another pipe")
         geometry = Geometry(buffers=buffers, buffer_size=Bytes(size), instances=instances)
         geometry.check()
+        if geometry.stride != stride:
+            raise MalformedError(what="segment", reason=f"stride: {stride}")
         if geometry.size != have:
             raise TruncatedError(what="segment", need=geometry.size, have=Bytes(have))
         return cls(descriptor, geometry, identity)
@@ -192,10 +202,13 @@ class Segment:
         return Buffer(index, self._view, self._slots + index * self._stride, self._room, allocator)
 
     def close(self) -> None:
-        """Unmap and close; memory goes when the last task has done so."""
+        """Unmap and close; memory goes when the last task has done so.  Idempotent."""
+        if self.descriptor < 0:
+            return
         self._words.release()
         self._view.release()
         # A stage may have kept a view of a dead buffer: the mapping goes with that view.
         with contextlib.suppress(BufferError):
             self._map.close()
         os.close(self.descriptor)
+        self.descriptor = -1

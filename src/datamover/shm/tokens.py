@@ -14,6 +14,7 @@ Source: seed, semaphores 50 and 80, FIG. 4A; SPEC A9, A10, A19; docs/spec/shm-la
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import os
 import struct
@@ -29,8 +30,8 @@ END: Final = 0xFFFFFFFF
 COMPLETE: Final = 0xFFFFFFFE
 
 _F_SETPIPE_SZ: Final = 1031
+_F_GETPIPE_SZ: Final = 1032
 _PAGE: Final = 4096
-_DEFAULT_CAPACITY: Final = 65536
 
 
 class Token(NamedTuple):
@@ -49,19 +50,21 @@ class TokenQueue:
     """
 
     def __init__(self, tokens: int) -> None:
-        """Make a queue that never blocks a writer while it holds at most ``tokens`` tokens."""
+        """Make a queue with room for ``tokens`` tokens, as far as the system's limits allow."""
         self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         # A page of the pipe is reused only when it was read to its end: one page more than
         # the tokens need is always enough.
         need = (-(-tokens * TOKEN.size // _PAGE) + 1) * _PAGE
-        if need > _DEFAULT_CAPACITY:
-            fcntl.fcntl(self.writer, _F_SETPIPE_SZ, need)
+        if need > fcntl.fcntl(self.writer, _F_GETPIPE_SZ):
+            # A user over the system's limit keeps a small queue, which makes its writers wait.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self.writer, _F_SETPIPE_SZ, need)
 
     def put(self, token: Token) -> None:
         """Append a token.
 
         Raises:
-            PipeError: The queue is full, which its size excludes.
+            PipeError: The queue is full: the system's limits for pipes are too small for it.
 
         Blocking: never.
         """
