@@ -91,6 +91,12 @@ class ChunkFile:
     sees_all: bool = False
     damage: FormatError | None = None
 
+    @property
+    def finished_ns(self) -> Nanoseconds:
+        """When the archive that ends here was finished: its footer's word, else its session's."""
+        said = self.footer.finished_ns if self.footer is not None else None
+        return self.session_ns if said is None or said > _MOST else said
+
     @classmethod
     def survey(cls, path: Path) -> ChunkFile:
         """Look at the headers of the file at ``path``; damage is noted, not raised.

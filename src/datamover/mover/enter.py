@@ -135,7 +135,7 @@ def finish_archive(catalog: Catalog, last: ChunkFile, counts: Counts) -> Archive
         raise DamagedError(store=last.name, reason="the archive does not end here")
     chunks = catalog.map.chunks(last.archive)
     facts = _facts(footer, counts, sum(chunk.length for chunk in chunks))
-    catalog.map.complete(last.archive, completed_ns=last.session_ns, facts=facts)
+    catalog.map.complete(last.archive, completed_ns=last.finished_ns, facts=facts)
     return facts
 
 

@@ -43,7 +43,7 @@ class ArchiveRow:
         user: Who ran the backup.
         sources: What was backed up.
         created_ns: When it began.
-        completed_ns: When its last chunk was begun.
+        completed_ns: When its last block was written.
         files: Regular files.
         directories: Directories.
         others: Everything else.

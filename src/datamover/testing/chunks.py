@@ -28,7 +28,7 @@ from datamover.mover.count import Counts
 from datamover.mover.enter import enter_chunk, finish_archive
 from datamover.mover.label import Label
 from datamover.units import Bytes, Nanoseconds
-from datamover.wire.archive import ArchiveFooter, ArchiveHeader
+from datamover.wire.archive import ArchiveFooter, ArchiveHeader, finished_at
 from datamover.wire.framing import Framing, StreamWriter
 from datamover.wire.session import SessionHeader
 from datamover.wire.tag import TagHeader, TagKind, Transform, TransformId
@@ -156,6 +156,7 @@ def _chunk(
             chunks=number + 1,
             blocks=len(blocks),
             plain=sum(len(block.payload) for block in blocks),
+            extensions=(finished_at(Nanoseconds(time.time_ns())),),
         )
         out += writer.end_archive(footer)
     out += writer.end()

@@ -17,7 +17,7 @@ from datamover.units import Bytes, Nanoseconds
 from datamover.wire.extension import Extension
 from datamover.wire.record import CRC_SIZE, PRELUDE, build, check, flags_of, pack, rest
 
-__all__ = ["LABEL_MAX", "WRAPPED_KEY_MAX", "ArchiveFooter", "ArchiveHeader"]
+__all__ = ["LABEL_MAX", "WRAPPED_KEY_MAX", "ArchiveFooter", "ArchiveHeader", "finished_at"]
 
 LABEL_MAX: Final = 2048
 WRAPPED_KEY_MAX: Final = 512
@@ -27,6 +27,8 @@ _CLOSES: Final = "archive footer"
 _HEADER: Final = struct.Struct("<16sQIHHHH")
 _FOOTER: Final = struct.Struct("<16sIIQQ")
 _COMPLETE: Final = 1
+_FINISHED_ID: Final = 1
+_FINISHED: Final = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,14 @@ class ArchiveFooter:
     complete: bool = True
     extensions: tuple[Extension, ...] = ()
 
+    @property
+    def finished_ns(self) -> Nanoseconds | None:
+        """When the archive's last block was written; None when its writer did not say."""
+        for item in self.extensions:
+            if item.id == _FINISHED_ID and len(item.value) == _FINISHED.size:
+                return Nanoseconds(_FINISHED.unpack(item.value)[0])
+        return None
+
     def encode(self) -> bytes:
         """Return the footer.
 
@@ -176,3 +186,8 @@ class ArchiveFooter:
             complete=bool(flags_of(data) & _COMPLETE),
             extensions=rest(data, size, at),
         )
+
+
+def finished_at(moment: Nanoseconds) -> Extension:
+    """Return the extension by which an archive footer says when it was written."""
+    return Extension(id=_FINISHED_ID, value=_FINISHED.pack(moment))

@@ -9,6 +9,7 @@ Source:     seed FIG. 10 (1030), FIG. 13; SPEC F9, F16; docs/spec/media-format.m
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -22,8 +23,8 @@ from datamover.pipe.stage import Role, StageInfo
 from datamover.shm.statistics import Wait
 from datamover.stages.block import get_tag
 from datamover.stages.heading import read_archive_header, start_session
-from datamover.units import MIB
-from datamover.wire.archive import ArchiveFooter
+from datamover.units import MIB, Nanoseconds
+from datamover.wire.archive import ArchiveFooter, finished_at
 from datamover.wire.chunk import BlockEntry
 from datamover.wire.framing import Framing, StreamWriter
 from datamover.wire.tag import TagKind
@@ -152,6 +153,7 @@ class _Store:
                 chunks=self._chunks,
                 blocks=self._blocks,
                 plain=self._plain,
+                extensions=(finished_at(Nanoseconds(time.time_ns())),),
             )
         )
         with self._port.waiting(Wait.OUTPUT):
