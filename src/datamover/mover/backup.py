@@ -12,12 +12,12 @@ import getpass
 import os
 import socket
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from datamover.errors import SourceError, StoreError, UsageError
+from datamover.errors import MediumFullError, SourceError, StoreError, UsageError
 from datamover.monitor.supervisor import Monitor
 from datamover.mover.count import Counts
 from datamover.mover.enter import enter_chunk, finish_archive
@@ -141,8 +141,10 @@ def _backup(
         try:
             return _run(store, new, spec, job, label)
         except BaseException:
-            # Complete archives are untouched; what there is of this one goes now, if it can.
-            _forget(store, new)
+            # What there is of it goes now, if it can, else with the next run's cleaning.  The
+            # catalog is asked first: an interrupt may come when the archive is just complete.
+            with suppress(StoreError, MediumFullError):
+                store.discard(new.id)
             raise
 
 
@@ -224,12 +226,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
-
-
-def _forget(store: Store, new: NewArchive) -> None:
-    for path in [*store.chunks.glob(f"{new.id.hex()}-*"), *store.tmp.glob(f"{new.id.hex()}-*")]:
-        path.unlink(missing_ok=True)
-    store.catalog.map.forget(new.id)
 
 
 def _summary(finished: Finished, job: Job, *, archive: bytes, name: str, stored: int) -> Summary:
