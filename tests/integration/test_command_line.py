@@ -227,17 +227,28 @@ def test_a_reader_that_had_enough_is_no_error(store):
     assert status in {0, 141}
 
 
-def test_the_version_comes_fast():
-    best = min(timed("--version") for _ in range(3))
+def test_the_version_pays_for_nothing_it_does_not_need():
+    code = (
+        "import sys; from datamover.cli.main import main; main(['--version']);"
+        "print(*{'cyclopts', 'rich', 'sqlalchemy', 'cryptography', 'msgspec'} & set(sys.modules))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
 
-    assert best < 0.5
+    assert told.stdout.splitlines() == [datamover("--version").stdout.rstrip("\n"), ""]
 
 
-def timed(*arguments):
-    started = time.monotonic()
-    done = datamover(*arguments)
-    assert done.returncode == 0, done.stderr
-    return time.monotonic() - started
+def test_json_does_not_pay_for_tables(store):
+    code = (
+        "import sys; from datamover.cli.main import main;"
+        f"main(['info', {str(store)!r}, '--json']); print('rich' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout.splitlines()[1] == "False"
 
 
 STAGES = """

@@ -63,7 +63,7 @@ def record(summary: Summary) -> Record:
             Column(key="bytes_out", heading=_OUT.get(summary.job, "bytes out"), kind=Kind.BYTES),
             summary.bytes_out,
         ),
-        (Column(key="ratio", heading="ratio", kind=Kind.RATIO), summary.ratio),
+        (Column(key="ratio", heading="ratio", kind=Kind.RATIO), _ratio(summary)),
         (Column(key="seconds", heading="time", kind=Kind.SECONDS), summary.seconds),
         (Column(key="rate", heading="rate", kind=Kind.RATE), summary.rate),
     ]
@@ -96,3 +96,10 @@ def stage_rows(shares: Sequence[StageShare]) -> Rows:
         for share in shares
     ]
     return Rows(event="stage", columns=_STAGES, rows=rows)
+
+
+def _ratio(summary: Summary) -> float:
+    """Return bytes of contents for one stored byte, whichever way they went."""
+    if summary.job == "backup" or not summary.bytes_in:
+        return summary.ratio
+    return summary.bytes_out / summary.bytes_in
