@@ -32,12 +32,24 @@ from datamover.pipe.task import run_task
 from datamover.pipe.waiter import PollWaiter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["Exited", "Preload", "Request", "Spawn", "Started", "main"]
+__all__ = [
+    "ADOPTING",
+    "LARGEST_REQUEST",
+    "Exited",
+    "Preload",
+    "Request",
+    "Spawn",
+    "Started",
+    "main",
+]
 
-_LARGEST: Final = 1 << 20
-_MOST_DESCRIPTORS: Final = 250
+LARGEST_REQUEST: Final = 190_000
+"""Bytes of a request: what a socket takes where the system's limits are as usual."""
+
+ADOPTING: Final = "DATAMOVER_ADOPTING"
+_MOST_DESCRIPTORS: Final = 253
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -116,12 +128,13 @@ class _Server:
         return True
 
     def _spawn(self, spawn: Spawn, numbers: list[int]) -> None:
+        parent = os.getpid()
         try:
             pid = os.fork()
         except OSError:
             pid = -1
         if pid == 0:
-            self._be_task(spawn, numbers)
+            self._be_task(spawn, numbers, parent)
         for number in numbers:
             os.close(number)
         if pid < 0:
@@ -132,22 +145,28 @@ class _Server:
         self._poll.register(descriptor, select.POLLIN)
         self._say(Started(spawn.ticket, pid))
 
-    def _be_task(self, spawn: Spawn, numbers: list[int]) -> NoReturn:
+    def _be_task(self, spawn: Spawn, numbers: list[int], parent: int) -> NoReturn:
         status = 70
         try:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(status)  # the server was killed before the kernel knew we go with it
             facts = spawn.facts
             set_name(f"dm:{facts.stage}.{facts.instance}")
             self._connection.close()
             for descriptor in self._children:
                 os.close(descriptor)
-            _adopt_main(spawn.main)
             facts = msgspec.structs.replace(
                 facts, descriptors=facts.descriptors.renumbered(numbers)
             )
             connection = socket.socket(fileno=facts.descriptors.control)
             waiter = PollWaiter(facts.descriptors.control)
-            good = run_task(facts, control=SocketControl(connection), waiter=waiter)
+            good = run_task(
+                facts,
+                control=SocketControl(connection),
+                waiter=waiter,
+                prepare=lambda: _adopt_main(spawn.main),
+            )
             status = 0 if good else 1
         finally:
             with contextlib.suppress(OSError, ValueError):
@@ -171,7 +190,7 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     numbers = array.array("i")
     room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * numbers.itemsize)
     try:
-        data, ancillary, _, _ = connection.recvmsg(_LARGEST, room)
+        data, ancillary, _, _ = connection.recvmsg(LARGEST_REQUEST, room, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:  # the monitor was killed before it read all of our answers
         return b"", []
     for level, kind, value in ancillary:
@@ -188,8 +207,20 @@ def _adopt_main(path: str) -> None:
     import types  # noqa: PLC0415
 
     module = types.ModuleType("__mp_main__")
-    module.__dict__.update(runpy.run_path(path, run_name="__mp_main__"))
+    sys.modules["__mp_main__"] = module
+    with _adopting():
+        module.__dict__.update(runpy.run_path(path, run_name="__mp_main__"))
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+
+
+@contextlib.contextmanager
+def _adopting() -> Iterator[None]:
+    """Tell monitors that the script makes now that it is not to start its pipe once more."""
+    os.environ[ADOPTING] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[ADOPTING]
 
 
 def main(arguments: Sequence[str]) -> None:

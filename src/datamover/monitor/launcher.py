@@ -6,16 +6,18 @@ Source: SPEC C9, C19; DESIGN D2 (start-up), D6.
 from __future__ import annotations
 
 import array
+import errno
 import os
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from datamover.errors import PipeError
-from datamover.monitor.forkserver import Exited, Preload, Spawn, Started
+from datamover.errors import PipeError, SpecError
+from datamover.monitor.forkserver import LARGEST_REQUEST, Exited, Preload, Spawn, Started
 
 if TYPE_CHECKING:
     from datamover.pipe.facts import TaskFacts
@@ -26,6 +28,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 _REPORTS: Final = msgspec.json.Decoder(Started | Exited)
 _LARGEST: Final = 65536
 _PATIENCE: Final = 5.0
+_PAUSE: Final = 0.001
 
 
 class Launcher:
@@ -38,10 +41,12 @@ class Launcher:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         with theirs:
             # Standard input is inherited: a head may read it.
+            # -P: never import from the folder that a command happens to run in.
+            module = ["-P", "-m", "datamover.monitor.forkserver"]
             self._server = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "datamover.monitor.forkserver", str(theirs.fileno())],
+                [sys.executable, *module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(_path())},
             )
         self._tickets = 0
 
@@ -51,19 +56,25 @@ class Launcher:
 
     def preload(self, modules: list[str]) -> None:
         """Have the server import modules now, so that no task has to."""
-        self._send(_ENCODER.encode(Preload(modules, [p for p in sys.path if p])), [])
+        self._send(_ENCODER.encode(Preload(modules, _path())), [])
 
     def spawn(self, facts: TaskFacts) -> int:
         """Ask for a task; return its ticket, which ``reports`` will name.
 
         Raises:
             PipeError: The server is gone.
+            SpecError: The settings are too large for a message.
 
         Ownership: the descriptors in ``facts`` stay the caller's; the task gets duplicates.
         """
         self._tickets += 1
-        spawn = Spawn(self._tickets, facts, _main_path(facts.use))
-        self._send(_ENCODER.encode(spawn), facts.descriptors.numbers())
+        data = _ENCODER.encode(Spawn(self._tickets, facts, _main_path(facts.use)))
+        if len(data) > LARGEST_REQUEST:
+            raise SpecError(
+                reason=f"stage {facts.stage}: {len(data)} bytes of settings, "
+                f"a task can be given {LARGEST_REQUEST}"
+            )
+        self._send(data, facts.descriptors.numbers())
         return self._tickets
 
     def reports(self) -> list[Started | Exited] | None:
@@ -98,10 +109,24 @@ class Launcher:
     def _send(self, data: bytes, numbers: list[int]) -> None:
         rights = array.array("i", numbers)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if numbers else []
-        try:
-            self._socket.sendmsg([data], ancillary)
-        except (BrokenPipeError, ConnectionResetError):
-            raise PipeError from None
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._socket.sendmsg([data], ancillary)
+            except (BrokenPipeError, ConnectionResetError):
+                raise PipeError from None
+            except OSError as error:
+                # Users may have only so many descriptors under way; the server takes them out.
+                if error.errno != errno.ETOOMANYREFS or time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return
+
+
+def _path() -> list[str]:
+    """Where modules are found, without a word for "the current folder"."""
+    return [os.path.abspath(p) for p in sys.path]  # noqa: PTH100 - plain strings are wanted
 
 
 def _main_path(use: str) -> str:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from datamover.errors import BufferTimeoutError, StageFailedError, StopRequestedError
+from datamover.errors import (
+    BufferTimeoutError,
+    MalformedError,
+    StageFailedError,
+    StopRequestedError,
+)
 from datamover.monitor.core import (
     GraceExpired,
     KillTask,
@@ -37,6 +41,8 @@ from datamover.pipe.task import run_task
 from datamover.pipe.waiter import PollWaiter
 
 if TYPE_CHECKING:
+    import socket
+
     from datamover.ids import PipeName
     from datamover.monitor.core import Event
     from datamover.monitor.supervisor import Monitor
@@ -49,6 +55,7 @@ Notify = Callable[[str, int, str, Mapping[str, object]], None]
 _GRACE: Final = 2.0
 _LONGEST: Final = 65536
 _TICK: Final = 0.2
+_NOT_STARTED: Final = 71
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +90,9 @@ class LivePipe:
         self._results: dict[int, Mapping[str, object]] = {}
         self._grace: float | None = None
         self._threads: dict[int, threading.Thread] = {}
+        self._hung: set[int] = set()
+        self._lock = threading.Lock()  # of _hung, and of closing the wiring behind the last
+        self._forced = False
         self._inline: InlineScheduler | None = None
         self._last: PipeStatistics | None = None
         self._ended = 0.0
@@ -185,32 +195,47 @@ class LivePipe:
         control = self.wiring.sockets.get(task)
         if control is None:
             return False
-        try:
-            data = control.recv(_LONGEST)
-        except BlockingIOError:
+        data = _receive(control)
+        if data is None:
             return True
-        except ConnectionResetError:
-            return False
         if not data:
             if task in self._threads:
                 self._threads.pop(task).join()
                 self.exited(task, 0)
             return False
-        self._listen(task, decode(data))
+        self._understand(task, data)
         return True
 
     def hear_all(self, task: int) -> None:
         """Read what a dead task had still said."""
         control = self.wiring.sockets.get(task)
-        while control is not None and _has_message(control):
-            if not self.hear(task):
-                return
+        while control is not None and (data := _receive(control)):
+            self._understand(task, data)
 
     def exited(self, task: int, status: int) -> None:
         """Learn that a task is no more."""
         self.pids.pop(task, None)
         self._alive.discard(task)
         self._handle(TaskExited(task, status))
+
+    def began(self, task: int, pid: int) -> None:
+        """Learn that a task runs; one that comes too late for the others' end ends at once."""
+        self.pids[task] = pid
+        if self._forced:
+            self.signal(task, pid)
+
+    def abandon(self, started: set[int]) -> None:
+        """Count out every task but ``started`` and the threads: they will never run."""
+        for task in self.layout.tasks:
+            if task.id not in started and task.id not in self._threads:
+                self.exited(task.id, _NOT_STARTED)
+
+    def give_up(self, task: int) -> None:
+        """Count out a thread that hangs in its stage: nothing can end it but the program's end."""
+        if self._threads.pop(task, None) is not None:
+            with self._lock:
+                self._hung.add(task)
+            self.exited(task, -signal.SIGKILL)
 
     def start_thread(self, task: Task) -> None:
         """Run a task as a thread of this process."""
@@ -226,6 +251,7 @@ class LivePipe:
                     waiter=PollWaiter(connection.fileno()),
                     definition=definition,
                 )
+            self._let_go(task.id)
 
         thread = threading.Thread(target=body, name=f"{facts.stage}.{facts.instance}", daemon=True)
         self._threads[task.id] = thread
@@ -257,6 +283,7 @@ class LivePipe:
         """End by force what did not end by itself in time."""
         if self._grace is not None and time.monotonic() >= self._grace:
             self._grace = None
+            self._forced = True
             self._handle(GraceExpired())
 
     def signal(self, task: int, pid: int) -> None:
@@ -271,9 +298,18 @@ class LivePipe:
         if self._last is None:
             self._last = read_statistics(self.wiring, self.name, self.started)
             self._ended = time.monotonic()
-            self.wiring.close()
+            self._let_go(None)
 
     # ---- inside
+
+    def _let_go(self, hung: int | None) -> None:
+        """Close everything, unless a thread that hangs may still use it: then it does so last."""
+        with self._lock:
+            if hung is not None and hung not in self._hung:
+                return
+            self._hung.discard(-1 if hung is None else hung)
+            if self._last is not None and not self._hung:
+                self.wiring.close()
 
     def _run_inline(self) -> None:
         assert self._inline is not None  # noqa: S101 - the caller has looked
@@ -281,6 +317,14 @@ class LivePipe:
         for task in self.layout.tasks:
             self.exited(task.id, 0)
         self._monitor.step(0.0)
+
+    def _understand(self, task: int, data: bytes) -> None:
+        try:
+            message = decode(data)
+        except MalformedError as error:
+            self._handle(TaskFailed(task, str(error)))
+        else:
+            self._listen(task, message)
 
     def _listen(self, task: int, message: Message) -> None:
         facts = message.facts
@@ -346,11 +390,17 @@ class LivePipe:
         )
 
 
-def _has_message(control: socket.socket) -> bool:
-    try:
-        return bool(control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-    except (BlockingIOError, ConnectionResetError):
-        return False
+def _receive(control: socket.socket) -> bytes | None:
+    """Return the next message; empty at the end, None when there is none yet."""
+    while True:
+        try:
+            return control.recv(_LONGEST)
+        except BlockingIOError:
+            return None
+        except ConnectionResetError:
+            # The task ended before it read our word to stop.  The kernel says so once, ahead of
+            # what the task had still said: read on.
+            continue
 
 
 def _failure(facts: Mapping[str, object]) -> StageFailedError:

@@ -27,7 +27,7 @@ class InstanceStatistics:
         wait_output_s: Waited for the outside where data leaves.
         cpu_s: Processor time, at its last wait.
         copied: Bytes that went on in another buffer than they came in.
-        held: Buffers it owns now.
+        held: Buffers it owns now; 0 after its end.
         items: What it counted (files).
     """
 
@@ -83,11 +83,18 @@ def read_statistics(wiring: Wiring, pipe: str, started: float) -> PipeStatistics
     Blocking: never.
     """
     now = time.monotonic_ns()
+    held = wiring.held()
     stages = []
     for place, stage in enumerate(wiring.layout.stages):
         tasks = [task for task in wiring.layout.tasks if task.stage == place]
         instances = tuple(
-            _instance(wiring.segment.record(task.id), stage.name, task.instance, now)
+            _instance(
+                wiring.segment.record(task.id),
+                stage.name,
+                task.instance,
+                now=now,
+                held=held[task.id],
+            )
             for task in tasks
         )
         queue = wiring.queues[place - 1].depth() if place and wiring.queues else 0
@@ -95,13 +102,15 @@ def read_statistics(wiring: Wiring, pipe: str, started: float) -> PipeStatistics
     return PipeStatistics(pipe=pipe, elapsed_s=time.monotonic() - started, stages=tuple(stages))
 
 
-def _instance(record: memoryview, stage: str, instance: int, now: int) -> InstanceStatistics:
+def _instance(
+    record: memoryview, stage: str, instance: int, *, now: int, held: int
+) -> InstanceStatistics:
     values = record.tolist()
     record.release()
     started, ended, waits, since = values[7:11]
     elapsed = (ended or now) - started if started else 0
     waited = values[4:7]
-    if waits and started:
+    if 0 < waits <= len(waited) and started:
         waited[waits - 1] += max(0, now - since)
     return InstanceStatistics(
         stage=stage,
@@ -117,6 +126,6 @@ def _instance(record: memoryview, stage: str, instance: int, now: int) -> Instan
         wait_output_s=waited[2] / 1e9,
         cpu_s=values[14] / 1e9,
         copied=values[11],
-        held=values[12],
+        held=held,
         items=values[15],
     )

@@ -11,12 +11,14 @@ from __future__ import annotations
 import itertools
 import os
 import selectors
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING, Final, Self
 
+from datamover.errors import SpecError
 from datamover.ids import PipeName
-from datamover.monitor.forkserver import Exited, Started
+from datamover.monitor.forkserver import ADOPTING, Exited, Started
 from datamover.monitor.launcher import Launcher
 from datamover.monitor.live import LivePipe, Notify
 from datamover.pipe.layout import lay_out
@@ -88,6 +90,11 @@ class Monitor:
 
         Blocking: never; tasks attach while the caller waits.
         """
+        if os.environ.get(ADOPTING):
+            raise SpecError(
+                reason="a script whose stages run as processes is imported by each: "
+                'start the pipe under `if __name__ == "__main__":`'
+            )
         layout = lay_out(spec, cache=last_level_cache())
         name = PipeName(
             f"{spec.name}-{os.getpid()}-{time.time_ns():x}-{next(_COUNTER)}@{socket.gethostname()}"
@@ -100,7 +107,10 @@ class Monitor:
             self._launch(pipe)
         except BaseException:
             pipe.stop("a task that could not be started")
-            self._forget(pipe)
+            started = {task for owner, task in self._tickets.values() if owner is pipe}
+            pipe.abandon(started)
+            if pipe.is_over:
+                self._forget(pipe)
             raise
         return pipe
 
@@ -142,6 +152,8 @@ class Monitor:
         pid = pipe.pids.get(task)
         if pid:
             pipe.signal(task, pid)
+        else:
+            pipe.give_up(task)
 
     def close(self) -> None:
         """End every pipe and the fork server; idempotent.
@@ -150,6 +162,7 @@ class Monitor:
         """
         for pipe in list(self._pipes):
             pipe.stop("the monitor, which is closing")
+            pipe.poll(0.0)  # an inline pipe ends only while it is run
         deadline = time.monotonic() + 10.0
         while self._pipes and time.monotonic() < deadline:
             self.step(_TICK)
@@ -171,7 +184,7 @@ class Monitor:
             pipe, task = self._tickets[report.ticket]
             match report:
                 case Started(pid=pid) if pid:
-                    pipe.pids[task] = pid
+                    pipe.began(task, pid)
                 case Started():
                     del self._tickets[report.ticket]
                     pipe.hear_all(task)
@@ -188,7 +201,8 @@ class Monitor:
             self._launcher.close()
             self._launcher = None
         for pipe, task in list(self._tickets.values()):
-            pipe.exited(task, -9)
+            pipe.hear_all(task)
+            pipe.exited(task, -signal.SIGKILL)
         self._tickets.clear()
 
     def _forget(self, pipe: LivePipe) -> None:

@@ -6,7 +6,8 @@ Source: seed, "Attachments"; SPEC A7-A9, A19-A21, C8, C12, C18; docs/spec/shm-la
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Final
 
 from datamover.pipe.facts import Descriptors, TaskFacts
 from datamover.pipe.spec import OnQuota
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from datamover.pipe.layout import Layout, Task
 
 __all__ = ["Wiring"]
+
+_OWNED: Final = 1
 
 
 class Wiring:
@@ -44,7 +47,8 @@ class Wiring:
         layout = self.layout
         # Room for every buffer, every end and every completion that may wait at once.
         tokens = 2 * layout.geometry.buffers + 2 * len(layout.tasks)
-        self.queues = [TokenQueue(tokens) for _ in layout.stages[1:]]
+        for _ in layout.stages[1:]:
+            self.queues.append(TokenQueue(tokens))  # one by one, so that ``close`` finds each
         table = self.segment.descriptors()
         for task in layout.allocators():
             queue = self.free[task.id] = TokenQueue(len(task.buffers) + 1)
@@ -84,7 +88,13 @@ class Wiring:
             terminates=stage.spec.on_quota is OnQuota.TERMINATE,
             resequences=stage.resequences,
             fan_out=stage.definition.info.fan_out.value,
+            window=self._window(task) if stage.resequences else 0,
         )
+
+    def _window(self, task: Task) -> int:
+        """Behind middles a completion may close a gap; behind heads only a buffer can."""
+        heads = [found for found in self.layout.tasks if found.stage == 0]
+        return sum(len(head.buffers) for head in heads) if task.stage == 1 else 0
 
     def take_socket(self, task: Task) -> socket.socket:
         """Hand out the task's end of its control socket; the caller closes it."""
@@ -97,15 +107,27 @@ class Wiring:
             theirs.close()
 
     def held_by(self, task: int) -> list[int]:
-        """The sequence numbers of the buffers that a dead task owned, lowest first."""
+        """The sequence numbers that a dead task had received and still owned, lowest first."""
         table = self.segment.descriptors()
         found = []
         for index in range(self.layout.geometry.buffers):
-            state, owner, _, _, sequence, *_ = DESCRIPTOR.unpack_from(table, index * 64)
-            if state == 1 and owner == task:
+            state, owner, allocator, _, sequence, *_ = DESCRIPTOR.unpack_from(table, index * 64)
+            # What a task allocated never comes back to it: a buffer of its own has no number yet.
+            if state == _OWNED and owner == task != allocator:
                 found.append(sequence)
         table.release()
         return sorted(found)
+
+    def held(self) -> Counter[int]:
+        """How many buffers each task owns now."""
+        table = self.segment.descriptors()
+        owners: Counter[int] = Counter()
+        for index in range(self.layout.geometry.buffers):
+            state, owner, *_ = DESCRIPTOR.unpack_from(table, index * 64)
+            if state == _OWNED:
+                owners[owner] += 1
+        table.release()
+        return owners
 
     def close(self) -> None:
         """Give everything back; idempotent."""
@@ -114,5 +136,4 @@ class Wiring:
         for end in [*self.sockets.values(), *self._theirs.values()]:
             end.close()
         self.queues, self.free, self.sockets, self._theirs = [], {}, {}, {}
-        if self.segment.descriptor >= 0:
-            self.segment.close()
+        self.segment.close()

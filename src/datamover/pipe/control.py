@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Control", "DirectControl", "Message", "SocketControl", "decode"]
 
 _MOST: Final = 60_000
-_LONGEST: Final = 2_000
+_TRIES: Final = ((2_000, 2), (200, 2), (20, 0))  # characters a text, levels of mappings
+_ITEMS: Final = 20
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +58,8 @@ class SocketControl:
 
     def say(self, what: str, facts: Mapping[str, object]) -> None:
         """See ``Control``."""
-        data = _ENCODER.encode(Message(what=what, facts=facts))
-        if len(data) > _MOST:
-            short = {key: _shortened(value) for key, value in facts.items()}
-            data = _ENCODER.encode(Message(what=what, facts=short))
         try:
-            self._connection.send(data)
+            self._connection.send(_encoded(what, facts))
         except (BrokenPipeError, ConnectionResetError):
             raise StopRequestedError from None
 
@@ -86,13 +83,38 @@ def decode(data: bytes) -> Message:
     """
     try:
         return _DECODER.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(what="control message", reason=str(error)) from None
 
 
-def _shortened(value: object) -> object:
-    if isinstance(value, str):
-        return value[:_LONGEST]
-    if isinstance(value, Mapping):
-        return {str(k)[:_LONGEST]: _shortened(v) for k, v in list(value.items())[:20]}
-    return value
+def _encoded(what: str, facts: Mapping[str, object]) -> bytes:
+    """Return the message, shortened as far as it must be to fit one datagram."""
+    data = b""
+    try:
+        data = _ENCODER.encode(Message(what=what, facts=facts))
+    except UnicodeEncodeError:  # a text that holds a name as the file system has it
+        data = b" " * (_MOST + 1)
+    for longest, levels in _TRIES:
+        if len(data) <= _MOST:
+            break
+        short = {
+            _shortened_text(key, longest): _shortened(value, longest, levels)
+            for key, value in list(facts.items())[:_ITEMS]
+        }
+        data = _ENCODER.encode(Message(what=what, facts=short))
+    return data
+
+
+def _shortened(value: object, longest: int, levels: int) -> object:
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, Mapping) and levels:
+        return {
+            _shortened_text(key, longest): _shortened(held, longest, levels - 1)
+            for key, held in list(value.items())[:_ITEMS]
+        }
+    return _shortened_text(value, longest)
+
+
+def _shortened_text(value: object, longest: int) -> str:
+    return str(value)[:longest].encode("utf-8", "backslashreplace").decode()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Counters"]
 
 _WAITED: Final = {Wait.INPUT: 4, Wait.BUFFER: 5, Wait.OUTPUT: 6}
-_STARTED, _ENDED, _WAITS, _SINCE, _COPIED, _HELD, _SEQUENCE, _CPU, _ITEMS = range(7, 16)
+_STARTED, _ENDED, _WAITS, _SINCE, _COPIED, _, _SEQUENCE, _CPU, _ITEMS = range(7, 16)
 
 
 class Counters:
@@ -35,20 +35,18 @@ class Counters:
         self._record[_ENDED] = time.monotonic_ns()
         self._record[_WAITS] = Wait.NOTHING
 
-    def received(self, used: int, sequence: int, held: int) -> None:
+    def received(self, used: int, sequence: int) -> None:
         """Count one buffer in."""
         record = self._record
         record[0] += 1
         record[1] += used
-        record[_HELD] = held
         record[_SEQUENCE] = sequence + 1
 
-    def sent(self, used: int, held: int) -> None:
+    def sent(self, used: int) -> None:
         """Count one buffer out."""
         record = self._record
         record[2] += 1
         record[3] += used
-        record[_HELD] = held
 
     def counted(self, items: int) -> None:
         """Count what a person counts."""

@@ -175,7 +175,8 @@ def _by_reference(use: str) -> Definition:
         found: object = importlib.import_module(module_name)
         for part in path.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
+        # Beside what is missing: a relative or empty name, a zero byte, a file that is no Python.
         raise SpecError(reason=f"stage {use}: {error}") from None
     if isinstance(found, Definition):
         return found
@@ -186,4 +187,7 @@ def _by_reference(use: str) -> Definition:
 
 def _of_module(name: str) -> Definition:
     module = importlib.import_module(name)
-    return Definition(module.STAGE, module.run, module.Settings, f"{name}:run")
+    try:
+        return Definition(module.STAGE, module.run, module.Settings, f"{name}:run")
+    except AttributeError as error:
+        raise SpecError(reason=f"stage {name}: {error}") from None

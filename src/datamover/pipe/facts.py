@@ -61,6 +61,8 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
         share: Buffers it may have in use; 0 when it does not allocate.
         terminates: Asking for more ends it.
         resequences: It puts back in order what it receives.
+        window: Buffers that all producers share, where only a buffer can bring what is missing
+            (behind a head of several instances); 0: something else can, and waiting is right.
     """
 
     id: int
@@ -78,3 +80,4 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     terminates: bool
     resequences: bool
     fan_out: str
+    window: int = 0

@@ -17,6 +17,8 @@ from datamover.errors import BufferTimeoutError, PipeError
 from datamover.shm.tokens import END, TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from datamover.pipe.counters import Counters
     from datamover.pipe.waiter import Waiter
     from datamover.shm.statistics import Wait
@@ -41,13 +43,26 @@ class Inlet:
         wait: Wait,
         waiter: Waiter,
         counters: Counters,
+        before_wait: Callable[[float | None], None] | None = None,
     ) -> None:
+        """Make the task's side of a queue.
+
+        Args:
+            reader: Its reading end.
+            ends: How many end tokens there will be for this task.
+            lone: No other task reads it.
+            wait: What waiting for it is called in the statistics.
+            waiter: How to wait.
+            counters: Where to account it.
+            before_wait: Called with the timeout before each wait; raises when it were for ever.
+        """
         self._reader = reader
         self._ends = ends
         self._size = TOKEN.size * (_BATCH if lone else 1)
         self._wait = wait
         self._waiter = waiter
         self._counters = counters
+        self._before_wait = before_wait
         self._box: deque[tuple[int, int, int]] = deque()
 
     def take(self, timeout: float | None) -> tuple[int, int, int] | None:
@@ -75,20 +90,6 @@ class Inlet:
         """Whether every producer's end was taken."""
         return not self._ends and not self._box
 
-    def is_empty(self) -> bool:
-        """Whether the next ``take`` would wait; one system call.
-
-        Blocking: never.
-        """
-        if self._box:
-            return False
-        try:
-            data = os.read(self._reader, self._size)
-        except BlockingIOError:
-            return True
-        self._keep(data)
-        return False
-
     def _fill(self, timeout: float | None) -> None:
         try:
             data = os.read(self._reader, self._size)
@@ -102,6 +103,8 @@ class Inlet:
         self._box.extend(TOKEN.iter_unpack(data))
 
     def _wait_for(self, timeout: float | None) -> bytes:
+        if self._before_wait is not None:
+            self._before_wait(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         since = self._counters.begin_wait(self._wait)
         try:

@@ -28,7 +28,7 @@ class InlineScheduler:
     def __init__(self) -> None:
         self._hub = greenlet.getcurrent()
         self._runnable: list[tuple[greenlet.greenlet, tuple[bool, ...]]] = []
-        self._waiting: dict[greenlet.greenlet, tuple[int, float | None]] = {}
+        self._waiting: dict[greenlet.greenlet, tuple[int, float | None, bool]] = {}
         self._stopping = False
 
     def add(self, function: Callable[[], object]) -> None:
@@ -53,11 +53,11 @@ class InlineScheduler:
             task.parent = self._hub
             task.switch(*given)
 
-    def wait(self, descriptor: int, deadline: float | None) -> bool:
+    def wait(self, descriptor: int, deadline: float | None, *, room: bool = False) -> bool:
         """Let the others go on until ``descriptor`` is readable; see ``Waiter``."""
         if self._stopping:
             raise StopRequestedError
-        self._waiting[greenlet.getcurrent()] = (descriptor, deadline)
+        self._waiting[greenlet.getcurrent()] = (descriptor, deadline, room)
         found = bool(self._hub.switch())
         # The switch let others run, and one of them may have stopped the pipe.
         if self._is_stopping():
@@ -70,13 +70,13 @@ class InlineScheduler:
     def _wake(self) -> None:
         """Make at least one waiting task runnable."""
         poll = select.poll()
-        for descriptor in {found for found, _ in self._waiting.values()}:
-            poll.register(descriptor, select.POLLIN)
-        ends = [end for _, end in self._waiting.values() if end is not None]
+        for descriptor, _, room in self._waiting.values():
+            poll.register(descriptor, select.POLLOUT if room else select.POLLIN)
+        ends = [end for _, end, _ in self._waiting.values() if end is not None]
         left = max(0.0, min(ends) - time.monotonic()) * 1000 if ends else 0
         ready = {descriptor for descriptor, _ in poll.poll(0 if self._stopping else left)}
         now = time.monotonic()
-        for task, (descriptor, end) in list(self._waiting.items()):
+        for task, (descriptor, end, _) in list(self._waiting.items()):
             if self._stopping or descriptor in ready or (end is not None and end <= now):
                 del self._waiting[task]
                 self._runnable.append((task, (descriptor in ready,)))

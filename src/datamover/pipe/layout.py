@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from datamover.errors import SpecError
+from datamover.errors import MalformedError, SpecError
 from datamover.pipe.definition import Definition, find
 from datamover.pipe.spec import Mode, PipeSpec, StageSpec
 from datamover.pipe.stage import Role
@@ -32,6 +32,7 @@ _USUAL_SHARE: Final = 4
 _LEAST_POOL: Final = 8
 _MAX_INSTANCES: Final = 256
 _MAX_STAGES: Final = 64
+_MAX_ALLOCATORS: Final = 240  # a task gets a descriptor for each, 253 at most with one message
 _DEFAULT_CACHE: Final = Bytes(32 << 20)
 
 
@@ -100,7 +101,7 @@ def lay_out(spec: PipeSpec, *, cache: Bytes = _DEFAULT_CACHE) -> Layout:
     Raises:
         SpecError: The pipe cannot be built; the text has the numbers.
     """
-    chosen = _stages(spec)
+    chosen, inserted = _stages(spec)
     wide = [stage.instances > 1 for stage, _ in chosen]
     names = _names([stage.name or found.info.name for stage, found in chosen])
     shares, buffers = _shares(spec, chosen, cache)
@@ -113,17 +114,22 @@ def lay_out(spec: PipeSpec, *, cache: Bytes = _DEFAULT_CACHE) -> Layout:
             mode=Mode.INLINE if spec.mode is Mode.INLINE else stage.mode or spec.mode,
             resequences=i > 0 and wide[i - 1] and not wide[i],
             stamps=i + 1 < len(chosen) and wide[i + 1] and not wide[i],
-            inserted=found.info.name == _ORDER and stage.name == "",
+            inserted=i in inserted,
             share=shares[i],
         )
         for i, (stage, found) in enumerate(chosen)
     )
     tasks = _tasks(stages)
     geometry = Geometry(buffers=buffers, buffer_size=Bytes(spec.buffer_size), instances=len(tasks))
+    try:
+        geometry.check()
+    except MalformedError as error:
+        raise SpecError(reason=error.reason) from None
     return Layout(name=spec.name, stages=stages, tasks=tasks, geometry=geometry)
 
 
-def _stages(spec: PipeSpec) -> list[tuple[StageSpec, Definition]]:
+def _stages(spec: PipeSpec) -> tuple[list[tuple[StageSpec, Definition]], set[int]]:
+    """Return every stage, and the places where an order stage was inserted."""
     given = [(stage, stage.resolved() or find(stage.use)) for stage in spec.stages]
     if not _LEAST_SHARE <= len(given) <= _MAX_STAGES:
         raise SpecError(reason=f"a pipe has 2 to {_MAX_STAGES} stages, not {len(given)}")
@@ -131,13 +137,19 @@ def _stages(spec: PipeSpec) -> list[tuple[StageSpec, Definition]]:
         raise SpecError(reason=f"buffer_size: {spec.buffer_size}")
     for place, (stage, found) in enumerate(given):
         _check(stage, found, first=place == 0, last=place == len(given) - 1)
-    chosen = [given[0]]
+    chosen, inserted = [given[0]], set()
     for stage, found in given[1:]:
         if stage.instances > 1 and chosen[-1][0].instances > 1:
             order = StageSpec(use=_ORDER)
+            inserted.add(len(chosen))
             chosen.append((order, find(_ORDER)))
         chosen.append((stage, found))
-    return chosen
+    allocating = sum(stage.instances for stage, found in chosen if found.info.allocates)
+    if allocating > _MAX_ALLOCATORS:
+        raise SpecError(
+            reason=f"{allocating} instances allocate, a pipe has room for {_MAX_ALLOCATORS}"
+        )
+    return chosen, inserted
 
 
 def _check(stage: StageSpec, found: Definition, *, first: bool, last: bool) -> None:
@@ -145,6 +157,11 @@ def _check(stage: StageSpec, found: Definition, *, first: bool, last: bool) -> N
     due = Role.HEAD if first else Role.TAIL if last else Role.MIDDLE
     if info.role is not due:
         raise SpecError(reason=f"stage {info.name} is a {info.role}, and stands where a {due} must")
+    if info.allocates is not (info.role is Role.HEAD) and info.role is not Role.MIDDLE:
+        raise SpecError(
+            reason=f"stage {info.name}: a {info.role} "
+            + ("always allocates" if first else "never allocates")
+        )
     if not 1 <= stage.instances <= _MAX_INSTANCES:
         raise SpecError(
             reason=f"stage {info.name}: instances is {stage.instances}, "
@@ -161,9 +178,12 @@ def _check(stage: StageSpec, found: Definition, *, first: bool, last: bool) -> N
 
 def _names(wanted: list[str]) -> list[str]:
     names: list[str] = []
-    for name in wanted:
-        count = sum(1 for other in wanted[: len(names)] if other == name)
-        names.append(f"{name}-{count + 1}" if count else name)
+    for place, name in enumerate(wanted):
+        count, free = wanted[:place].count(name) + 1, name
+        while free in names or (free != name and free in wanted):
+            free = f"{name}-{count}"
+            count += 1
+        names.append(free)
     return names
 
 

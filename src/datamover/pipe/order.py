@@ -22,8 +22,8 @@ class Resequencer(Generic[T]):
     """Releases items in order, each as soon as its turn has come.
 
     Invariants: (``next_due``, part) only grows; nothing below it is held; at most ``window``
-    items are held.  ``window`` is the pool's buffer count: a gap that outlives every buffer can
-    never close, and saying so beats hanging.
+    items are held.  ``window`` is how many items there can be at once: a gap that outlives them all
+    can never close, and saying so beats hanging.
     """
 
     def __init__(self, *, window: int) -> None:

@@ -10,9 +10,9 @@ Source: seed, "Allocation: Receive: Send: Free", "Data Integrity"; SPEC A11-A18,
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from datamover.errors import (
@@ -47,6 +47,7 @@ _STOP: Final = 16
 _FREE, _OWNED, _QUEUED = 0, 1, 2
 _RECORD: Final = 64
 _LAST: Final = 1
+_UNBOUNDED: Final = 1 << 62
 
 
 class TaskPort:
@@ -74,6 +75,7 @@ class TaskPort:
         self._descriptors = segment.descriptors()
         self._control = control
         self._counters = counters
+        self._waiter = waiter
         self._room = int(segment.geometry.room)
         self._id = facts.id
         self._sends = facts.consumers > 0
@@ -83,7 +85,7 @@ class TaskPort:
         self._held: dict[int, Buffer] = {}
         self._due: deque[tuple[int, int, int]] = deque()
         self._order = (
-            Resequencer[tuple[int, int, int]](window=segment.geometry.buffers)
+            Resequencer[tuple[int, int, int]](window=facts.window or _UNBOUNDED)
             if facts.resequences
             else None
         )
@@ -99,6 +101,7 @@ class TaskPort:
                 wait=Wait.INPUT,
                 waiter=waiter,
                 counters=counters,
+                before_wait=self._check_window if facts.window else None,
             )
             if facts.producers
             else None
@@ -111,6 +114,7 @@ class TaskPort:
                 wait=Wait.BUFFER,
                 waiter=waiter,
                 counters=counters,
+                before_wait=self._check_share,
             )
             if facts.share
             else None
@@ -125,8 +129,6 @@ class TaskPort:
         share = self._share
         if share is None:
             raise self._refused("alloc")
-        if share.is_empty():
-            self._check_share()
         token = share.take(timeout)
         if token is None:
             raise self._refused("alloc")
@@ -171,7 +173,7 @@ class TaskPort:
         self._held[index] = buffer
         if self._keeps_stamp:
             self._open, self._parts = sequence, 0
-        self._counters.received(used, sequence, len(self._held))
+        self._counters.received(used, sequence)
         return buffer
 
     def send(self, buffer: Buffer, *, sequence: int | None = None) -> None:
@@ -186,7 +188,7 @@ class TaskPort:
         if not 0 <= used <= self._room or not 0 <= buffer.tag_used <= TAG_SIZE:
             raise OwnershipError(index=index, reason=f"used is {used}, the buffer has {self._room}")
         if self._keeps_stamp:
-            stamp, part, flags = self._kept(sequence)
+            stamp, part, flags = self._kept(buffer, sequence)
         else:
             stamp, part, flags = self._stamp, 0, _LAST
             self._stamp = stamp + 1
@@ -207,8 +209,12 @@ class TaskPort:
         )
         if allocator == self._id and self._input is not None:
             self._counters.copied(used)
-        self._counters.sent(used, len(self._held))
-        os.write(self._output, TOKEN.pack(index, used, stamp))
+        self._counters.sent(used)
+        token = TOKEN.pack(index, used, stamp)
+        try:
+            os.write(self._output, token)
+        except BlockingIOError:
+            self._put_when_there_is_room(token)
 
     def free(self, buffer: Buffer) -> None:
         """Give a buffer back to the share that it came from; see ``TailPort.free``."""
@@ -247,7 +253,7 @@ class TaskPort:
         """Count what a person counts (files)."""
         self._counters.counted(items)
 
-    @contextmanager
+    @contextlib.contextmanager
     def waiting(self, what: Wait) -> Iterator[None]:
         """Account the time of a ``with`` block as waiting."""
         since = self._counters.begin_wait(what)
@@ -279,12 +285,14 @@ class TaskPort:
         if self._open is not None:
             self._close_item()
         for _ in range(self._facts.consumers):
-            os.write(self._output, TOKEN.pack(END, 0, 0))
+            self._put(TOKEN.pack(END, 0, 0))
 
     def release(self) -> None:
         """Let go of the segment; handles that a failed stage left are dead."""
         for buffer in self._held.values():
-            buffer.kill()
+            # The trace of a stage that failed may still use a view; its error must not be lost.
+            with contextlib.suppress(BufferError):
+                buffer.kill()
         self._held.clear()
         self._descriptors.release()
         self._counters.release()
@@ -315,15 +323,25 @@ class TaskPort:
             due.extend(order.push(sequence, token, part=fields[5], last=last))
         return due.popleft()
 
-    def _kept(self, given: int | None) -> tuple[int, int, int]:
+    def _kept(self, buffer: Buffer, given: int | None) -> tuple[int, int, int]:
         if self._input is None:
             if given is None:
                 raise SequenceError(
                     sequence=-1, reason="a head of several instances must number what it sends"
                 )
+            if given < self._stamp:
+                # Growing numbers are what keeps shares free of deadlock: see ARCHITECTURE.md.
+                raise SequenceError(
+                    sequence=given, reason="the numbers that one instance gives must grow"
+                )
+            self._stamp = given + 1
             return given, 0, _LAST
         if self._open is None:
-            raise SequenceError(sequence=-1, reason="sent before anything was received")
+            raise SequenceError(sequence=-1, reason="sent for no input")
+        if buffer.sequence != self._open and buffer.allocator != self._id:
+            raise SequenceError(
+                sequence=buffer.sequence, reason="sent after the next one was received"
+            )
         part = self._parts
         self._parts += 1
         if self._facts.fan_out == FanOut.MANY:
@@ -338,11 +356,38 @@ class TaskPort:
         sequence, parts = self._open, self._parts
         self._open = None
         if sequence is not None and (self._facts.fan_out == FanOut.MANY or not parts):
-            os.write(self._output, TOKEN.pack(COMPLETE, parts, sequence))
+            self._put(TOKEN.pack(COMPLETE, parts, sequence))
+
+    def _put(self, token: bytes) -> None:
+        try:
+            os.write(self._output, token)
+        except BlockingIOError:
+            self._put_when_there_is_room(token)
+
+    def _put_when_there_is_room(self, token: bytes) -> None:
+        """Wait for the receiver: an instance that drops what it gets is bound by no share."""
+        since = self._counters.begin_wait(Wait.BUFFER)
+        try:
+            while True:
+                self._waiter.wait(self._output, None, room=True)
+                with contextlib.suppress(BlockingIOError):  # another instance was faster
+                    os.write(self._output, token)
+                    return
+        finally:
+            self._counters.end_wait(Wait.BUFFER, since)
 
     # ---- refusals
 
-    def _check_share(self) -> None:
+    def _check_window(self, timeout: float | None) -> None:
+        """Nothing comes: refuse to wait for a number that no buffer is left to bring."""
+        order, me = self._order, self._id
+        if timeout is not None or order is None:
+            return
+        received = sum(1 for buffer in self._held.values() if buffer.allocator != me)
+        if order.held + received >= self._facts.window and order.held:
+            raise SequenceError(sequence=order.next_due, reason="no buffer is left to bring it")
+
+    def _check_share(self, timeout: float | None) -> None:  # noqa: ARG002 - as each such check
         """Nothing is free: refuse what would wait for ever, and what the policy forbids."""
         facts = self._facts
         own = sum(1 for buffer in self._held.values() if buffer.allocator == facts.id)

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ __all__ = ["Mode", "OnQuota", "PipeSpec", "StageSpec", "load_spec", "parse_size"
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?\Z")
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _MAX_FILE: Final = 1 << 20
+_LONGEST_SIZE: Final = 40
 
 
 class Mode(StrEnum):
@@ -111,12 +113,14 @@ def parse_size(text: str) -> int:
     Raises:
         SpecError: It is no size.
     """
-    match = _SIZE.match(text.strip())
+    match = _SIZE.match(text.strip()) if len(text) <= _LONGEST_SIZE else None
     if match is None:
-        raise SpecError(reason=f"no size: {text!r}; write for example 1MiB, 64KiB or 4096")
+        raise SpecError(
+            reason=f"no size: {text[:_LONGEST_SIZE]!r}; write for example 1MiB, 64KiB or 4096"
+        )
     number, power, binary = match.groups()
     base = 1024 if binary else 1000
-    return int(float(number) * base ** _POWERS[power.lower()])
+    return int(Fraction(number) * base ** _POWERS[power.lower()])
 
 
 def load_spec(path: str) -> PipeSpec:
@@ -128,14 +132,16 @@ def load_spec(path: str) -> PipeSpec:
     try:
         with Path(path).open("rb") as file:
             text = file.read(_MAX_FILE + 1)
-    except OSError as error:
-        raise SpecError(reason=f"{path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SpecError(reason=f"{path}: {reason}") from None
     if len(text) > _MAX_FILE:
         raise SpecError(reason=f"{path}: larger than {_MAX_FILE} bytes")
     try:
         given = tomllib.loads(text.decode())
         found = msgspec.convert(given, _File)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        # Text that is no TOML, no UTF-8, has endless digits, or brackets in brackets for ever.
         raise SpecError(reason=f"{path}: {error}") from None
     size = found.buffer_size
     return PipeSpec(

@@ -19,6 +19,8 @@ from datamover.pipe.port import TaskPort
 from datamover.shm.segment import Segment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from datamover.pipe.control import Control
     from datamover.pipe.facts import TaskFacts
     from datamover.pipe.waiter import Waiter
@@ -32,6 +34,7 @@ def run_task(
     control: Control,
     waiter: Waiter,
     definition: Definition | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> bool:
     """Attach, run the stage to its end, and report; return whether it ended well.
 
@@ -40,13 +43,16 @@ def run_task(
         control: Where it reports.
         waiter: How it waits.
         definition: The stage, where it is known; found by its reference otherwise.
+        prepare: Called first; what it raises is reported like an error of the stage.
 
     Blocking: until the stage returns or is stopped.
     Ownership: the descriptors stay the caller's.
     """
     sequence = -1
     try:
-        segment = Segment.attach(os.dup(facts.descriptors.segment), facts.segment)
+        if prepare is not None:
+            prepare()
+        segment = _attach(facts)
         counters = Counters(segment.record(facts.id))
         port = TaskPort(facts, segment, control=control, counters=counters, waiter=waiter)
         try:
@@ -67,9 +73,20 @@ def run_task(
         control.say("finished", {})
     except StopRequestedError:
         return True
+    except KeyboardInterrupt:
+        raise  # only inline: it is the caller's, whose thread this is
     except BaseException as error:
         return _failed(control, facts, sequence, error)
     return True
+
+
+def _attach(facts: TaskFacts) -> Segment:
+    descriptor = os.dup(facts.descriptors.segment)
+    try:
+        return Segment.attach(descriptor, facts.segment)
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _failed(control: Control, facts: TaskFacts, sequence: int, error: BaseException) -> bool:

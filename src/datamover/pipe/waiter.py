@@ -15,10 +15,15 @@ __all__ = ["PollWaiter", "Waiter"]
 
 
 class Waiter(Protocol):
-    """Waits for a descriptor to become readable."""
+    """Waits for a descriptor to become readable, or to have room."""
 
-    def wait(self, descriptor: int, deadline: float | None) -> bool:
+    def wait(self, descriptor: int, deadline: float | None, *, room: bool = False) -> bool:
         """Return whether it became readable before ``deadline`` (monotonic seconds).
+
+        Args:
+            descriptor: One end of a queue.
+            deadline: When to give up; None: never.
+            room: Wait until it can be written instead.
 
         Raises:
             StopRequestedError: The monitor wants this task to end, or is gone.
@@ -35,12 +40,12 @@ class PollWaiter:
         self._control = control
         self._polls: dict[int, select.poll] = {}
 
-    def wait(self, descriptor: int, deadline: float | None) -> bool:
+    def wait(self, descriptor: int, deadline: float | None, *, room: bool = False) -> bool:
         """See ``Waiter``; a readable control socket means stop, for nothing else is sent there."""
         poll = self._polls.get(descriptor)
         if poll is None:
             poll = self._polls[descriptor] = select.poll()
-            poll.register(descriptor, select.POLLIN)
+            poll.register(descriptor, select.POLLOUT if room else select.POLLIN)
             poll.register(self._control, select.POLLIN)
         left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         ready = [found for found, _ in poll.poll(left)]
