@@ -89,7 +89,7 @@ class ChunkFile:
     blocks: int = 0
     pages: list[Place] = field(default_factory=list)
     sees_all: bool = False
-    damage: FormatError | None = None
+    damage: FormatError | OSError | None = None
 
     @property
     def finished_ns(self) -> Nanoseconds:
@@ -102,16 +102,17 @@ class ChunkFile:
         """Look at the headers of the file at ``path``; damage is noted, not raised.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: The file cannot be opened.
         """
         descriptor = os.open(path, _READ)
         try:
             found = cls(name=path.name, length=Bytes(os.fstat(descriptor).st_size))
             try:
                 _walk(descriptor, found)
-            except FormatError as error:
+            except (FormatError, OSError) as error:
+                # A disk that cannot read a place is damage like any other.
                 found.damage = error
-                with suppress(FormatError):
+                with suppress(FormatError, OSError):
                     _recover(descriptor, found)
         finally:
             os.close(descriptor)

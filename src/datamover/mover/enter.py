@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from datamover.catalog.rows import ArchiveFacts, ArchiveRecord, ChunkRecord
-from datamover.errors import DamagedError, FormatError, SealError
+from datamover.errors import DamagedError, FormatError, SealError, SecurityError, StoreError
 from datamover.ids import ArchiveId, BlockNumber, ChunkNumber
 from datamover.media.naming import chunk_name
 from datamover.mover.chunk_file import ChunkFile
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from datamover.catalog.database import Catalog
+    from datamover.catalog.rows import PageRecord
     from datamover.wire.archive import ArchiveFooter, ArchiveHeader
 
 __all__ = ["ArchiveFiles", "enter_archive", "enter_chunk", "finish_archive", "gather"]
@@ -108,13 +109,15 @@ def enter_chunk(catalog: Catalog, folder: Path, name: str) -> ChunkFile:
 
     Raises:
         DamagedError: The file is not what a writer leaves.
-        StoreError: The catalog refuses.
-        OSError: The file cannot be read.
+        StoreError: The catalog refuses, or the file cannot be read.
     """
-    found = ChunkFile.survey(folder / name)
-    if found.damage is not None:
-        raise DamagedError(store=str(folder.parent), reason=str(found.damage))
-    _enter(catalog, folder, found, first_block=0)
+    try:
+        found = ChunkFile.survey(folder / name)
+        if found.damage is not None:
+            raise DamagedError(store=str(folder.parent), reason=f"{name}: {found.damage}")
+        _enter(catalog, found, list(found.read_pages(folder)), first_block=0)
+    except OSError as error:
+        raise StoreError(store=str(folder.parent), reason=f"{name}: {error.strerror}") from error
     return found
 
 
@@ -155,7 +158,7 @@ def enter_archive(
 
     Raises:
         StoreError: The catalog refuses.
-        SecurityError: The key refuses.
+        PassphraseError: The store does not open.
     """
     header, last = found.header, found.last
     if header is None:
@@ -166,35 +169,54 @@ def enter_archive(
         label=header.label,
         wrapped_key=header.wrapped_key,
     )
+    try:
+        key = key_of(record)
+    except (SealError, FormatError) as error:
+        return [f"archive {found.archive.hex()}: {error}; it is another store's, or was changed"]
     catalog.map.begin(record)
     notes = [f"{one.name}: {one.damage}" for one in found.files.values() if one.damage]
-    footer = last.footer if last is not None else None
-    counts = Counts()
-    key = key_of(record) if footer is not None else b""
-    at = 0
-    for number in sorted(set(found.files) | set(range(footer.chunks if footer else 0))):
-        one = found.files.get(number)
-        if one is None:
-            one = _missing(found.archive, ChunkNumber(number))
-            notes.append(f"{one.name}: missing")
-        if not one.sees_all:
-            _infer_blocks(one, found, first=at, end=footer.blocks if footer else at)
-        at = _enter(catalog, folder, one, first_block=at)
-    if last is None or footer is None:
+    if last is None or last.footer is None:
+        notes += _enter_chunks(catalog, folder, found, chunks=0, blocks=0)
         return notes
+    footer = last.footer
+    notes += _enter_chunks(catalog, folder, found, chunks=footer.chunks, blocks=footer.blocks)
+    counts = Counts()
     for page in catalog.index.pages(found.archive):
         try:
             counts.add(page, key=key)
-        except (FormatError, SealError) as error:
+        except (FormatError, SecurityError) as error:
             notes.append(f"archive {found.archive.hex()}, index block {page.block}: {error}")
     finish_archive(catalog, last, counts)
     return notes
 
 
-def _enter(catalog: Catalog, folder: Path, one: ChunkFile, *, first_block: int) -> int:
+def _enter_chunks(
+    catalog: Catalog, folder: Path, found: ArchiveFiles, *, chunks: int, blocks: int
+) -> list[str]:
+    """Add all chunks, the missing ones too; return what is missing or cannot be read."""
+    notes = []
+    at = 0
+    # What lies beyond the number that the footer says is not of this archive.
+    for number in range(chunks) if chunks else sorted(found.files):
+        one = found.files.get(number)
+        if one is None:
+            one = _missing(found.archive, ChunkNumber(number))
+            notes.append(f"{one.name}: missing")
+        if not one.sees_all:
+            _infer_blocks(one, found, first=at, end=max(at, blocks))
+        try:
+            pages = list(one.read_pages(folder))
+        except OSError as error:
+            pages = []
+            notes.append(f"{one.name}: {error}")
+        at = _enter(catalog, one, pages, first_block=at)
+    return notes
+
+
+def _enter(catalog: Catalog, one: ChunkFile, pages: list[PageRecord], *, first_block: int) -> int:
     """Add a chunk's rows; return the number of the block behind it."""
     if one.archive is None or one.number is None:
-        raise DamagedError(store=str(folder.parent), reason=f"{one.name}: whose it is, is unknown")
+        raise DamagedError(store=one.name, reason="whose it is, is unknown")
     record = ChunkRecord(
         archive=one.archive,
         number=one.number,
@@ -203,7 +225,7 @@ def _enter(catalog: Catalog, folder: Path, one: ChunkFile, *, first_block: int) 
         blocks=one.blocks,
         length=one.length,
     )
-    catalog.map.add_chunk(record, list(one.read_pages(folder)))
+    catalog.map.add_chunk(record, pages)
     return record.first_block + record.blocks
 
 

@@ -161,6 +161,34 @@ def test_a_copy_of_a_chunk_is_counted_once(path):
     assert rows(path) == before
 
 
+@pytest.mark.parametrize("cipher", ["aes-256-gcm", "none"])
+def test_an_archive_of_another_store_costs_no_other(path, tmp_path, cipher):
+    before = rows(path)
+    create_store(tmp_path / "t", passphrase=b"p", cipher=cipher, kdf=CHEAP)
+    with Store.open(tmp_path / "t", secret) as other:
+        backup_without_a_pipe(other, TABLES)
+    for one in chunk_files(tmp_path / "t"):
+        one.rename(path / "chunks" / one.name)
+    done = rebuild_catalog(path, secret)
+    after = rows(path)
+
+    assert done.notes or after["archive"] != before["archive"]
+    assert set(before["archive"]) <= set(after["archive"])
+    assert set(before["page"]) <= set(after["page"])
+
+
+def test_a_chunk_beyond_the_end_of_its_archive_is_left_out(path):
+    before = rows(path)
+    with Store.open(path, secret) as store:
+        chunk_name = store.catalog.map.chunks(store.find("one").id)[0].name
+    data = bytearray((path / "chunks" / chunk_name).read_bytes())
+    data[20] ^= 1
+    (path / "chunks" / chunk_name.replace("-00000000", "-00000009")).write_bytes(data[:200])
+    rebuild_catalog(path, secret)
+
+    assert rows(path) == before
+
+
 def test_what_is_no_chunk_file_is_passed_over(path):
     before = rows(path)
     (path / "chunks" / "note.txt").write_bytes(b"mine")
@@ -207,14 +235,34 @@ def test_a_rebuild_that_fails_leaves_the_old_catalog(path, monkeypatch):
     before = rows(path)
 
     def refuse(*_):
-        raise OSError(5, "Input/output error")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ChunkFile, "read_pages", refuse)
-    with pytest.raises(StoreError, match="Input/output"):
+    monkeypatch.setattr("datamover.mover.rebuild.enter_archive", lambda *_, **__: refuse())
+    with pytest.raises(StoreError, match="No space left"):
         rebuild_catalog(path, secret)
 
     assert rows(path) == before
     assert not (path / "catalog.sqlite.new").exists()
+
+
+def test_a_place_that_the_disk_cannot_read_is_damage(path, monkeypatch):
+    before = rows(path)
+    bad = chunk_files(path)[0].stat().st_ino
+    real = os.pread
+
+    def refuse(descriptor, length, at):
+        if os.fstat(descriptor).st_ino == bad and at > 300:
+            raise OSError(5, "Input/output error")
+        return real(descriptor, length, at)
+
+    monkeypatch.setattr("datamover.mover.chunk_file.os.pread", refuse)
+    done = rebuild_catalog(path, secret)
+    monkeypatch.undo()
+    after = rows(path)
+
+    assert done.complete == 3
+    assert ["Input/output" in note for note in done.notes] == [True]
+    assert [row[:5] for row in after["chunk"]] == [row[:5] for row in before["chunk"]]
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from datamover.catalog.rows import ArchiveState
-from datamover.errors import StoreError
+from datamover.errors import DamagedError, StoreError
 from datamover.files.entry import Entry, Kind
 from datamover.mover.enter import enter_chunk
 from datamover.mover.listing import entries
@@ -265,3 +265,17 @@ def test_a_folder_that_refuses_is_an_error_of_the_store(store):
     store.active.rmdir()
     with pytest.raises(StoreError):
         store.reserve(b"r" * 16)
+
+
+def test_a_chunk_that_is_gone_or_damaged_is_not_entered(store):
+    archive = store.new_archive(make_label())
+    store.catalog.map.begin(archive.record())
+    name = write_chunks(store, archive, make_blocks(TABLES))[0]
+    (store.chunks / name).write_bytes((store.chunks / name).read_bytes()[:-1])
+    with pytest.raises(DamagedError, match=name):
+        enter_chunk(store.catalog, store.chunks, name)
+    (store.chunks / name).unlink()
+    with pytest.raises(StoreError, match=name):
+        enter_chunk(store.catalog, store.chunks, name)
+
+    assert store.catalog.map.chunks(archive.id) == []
