@@ -227,6 +227,31 @@ def test_a_reader_that_had_enough_is_no_error(store):
     assert status in {0, 141}
 
 
+def test_output_that_cannot_be_written_is_an_error_of_the_system(store):
+    with open("/dev/full", "w") as full:
+        told = subprocess.run(
+            [*PROGRAM, "info", str(store)],
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert told.returncode == 74
+    assert told.stderr.startswith("error[system]: No space left on device\n")
+    assert len(told.stderr.splitlines()) == 2
+
+
+def test_closed_streams_are_no_mistake_of_the_program(store):
+    shell = 'exec "$@" >&- 2>&-'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", *PROGRAM, "info", str(store)], env=environment(), check=False
+    )
+
+    assert done.returncode == 0
+
+
 def test_the_version_pays_for_nothing_it_does_not_need():
     code = (
         "import sys; from datamover.cli.main import main; main(['--version']);"

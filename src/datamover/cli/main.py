@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from datamover.cli.problem import Problem
 from datamover.cli.release import release
-from datamover.cli.screen import OutputClosedError, close_output, flush, say
+from datamover.cli.screen import OutputClosedError, close_output, flush, prepare_streams, put, say
 from datamover.cli.status import Status
 
 if TYPE_CHECKING:
@@ -36,13 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What was typed after the program's name; None for this process's own.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if given == ["--version"]:
-        return _print_version()
     _Signals().install()
-    for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks must not end a backup.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     try:
         status = _run(given)
         flush()
@@ -55,18 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = Status.OUTPUT_CLOSED
     except Exception as error:  # the process boundary: everything ends in a status
         status = _tell(error, as_json=_wants_json(given))
+        close_output()
     return int(status)
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if arguments == ["--version"]:
+        put(f"{release()}\n")
+        return Status.FINE
     from datamover.cli.app import run  # noqa: PLC0415 - `--version` must not pay for cyclopts
 
     return run(arguments)
-
-
-def _print_version() -> int:
-    sys.stdout.write(f"{release()}\n")
-    return Status.FINE
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

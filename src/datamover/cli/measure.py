@@ -14,6 +14,7 @@ __all__ = [
     "duration_text",
     "printable",
     "rate_text",
+    "readable",
     "size_text",
     "time_text",
 ]
@@ -78,6 +79,16 @@ def printable(text: str) -> str:
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(map(_escape, text))
+
+
+def readable(text: str) -> str:
+    """Return prose that cannot steer a terminal or break a line.
+
+    Backslashes stay: the names in it may be escaped already.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one == "\\" else _escape(one) for one in text)
 
 
 def _escape(character: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from datamover.cli.measure import printable
+from datamover.cli.measure import readable
 from datamover.cli.status import Status
 from datamover.errors import DataMoverError, Fact, StageFailedError, facts
 
@@ -65,7 +65,7 @@ class Problem:
 
     def as_text(self) -> str:
         """Return one line, and a second one when there is a hint."""
-        line = f"error[{self.code}]: {printable(self.text)}"
+        line = f"error[{self.code}]: {readable(self.text)}"
         return f"{line}\nhint: {self.hint}" if self.hint else line
 
     def as_json(self) -> str:

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final, Self
 
 from datamover.cli.estimate import Estimator
-from datamover.cli.measure import count_text, duration_text, printable, rate_text, size_text
+from datamover.cli.measure import count_text, duration_text, rate_text, readable, size_text
 from datamover.cli.screen import flush, is_terminal, put, say
 
 if TYPE_CHECKING:
@@ -66,9 +66,7 @@ class Display:
         if self._live and progress.elapsed_s >= _FIRST_S:
             width = shutil.get_terminal_size().columns
             line = progress_text(progress, self._estimator)[: max(width - 1, 1)]
-            # A terminal that is gone is the signals' business (SIGHUP), not this line's.
-            sys.stderr.write(_CLEAR + line)
-            sys.stderr.flush()
+            say(_CLEAR + line, end="")
             self._has_line = True
         elif self._plain and progress.elapsed_s >= self._next_plain_s:
             self._next_plain_s = progress.elapsed_s + _PLAIN_EVERY_S
@@ -87,8 +85,7 @@ class Display:
 
     def _clear(self) -> None:
         if self._has_line:
-            sys.stderr.write(_CLEAR)
-            sys.stderr.flush()
+            say(_CLEAR, end="")
             self._has_line = False
 
 
@@ -111,16 +108,19 @@ def progress_text(progress: Progress, estimator: Estimator) -> str:
 def notice_text(notice: Notice) -> str:
     """Return a notice on one line: what it is about, why, and every other fact."""
     given = dict(notice.given)
+    if "paths" in given:
+        # Damage that costs several paths is about the block; the paths are said last.
+        given.pop("path", None)
     about = [_fact(key, given.pop(key)) for key in _SAID_FIRST if key in given]
     reason = given.pop("reason", None)
     others = [_fact(key, value) for key, value in given.items() if value not in {None, ""}]
-    text = ", ".join(about) + (f": {printable(str(reason))}" if reason is not None else "")
+    text = ", ".join(about) + (f": {readable(str(reason))}" if reason is not None else "")
     tail = f" ({', '.join(others)})" if others else ""
     return f"notice[{notice.kind}]: {text or notice.stage}{tail}"
 
 
 def _fact(key: str, value: Fact) -> str:
-    text = printable(str(value))
+    text = readable(str(value))
     return text if key == "path" else f"{key} {text}"
 
 

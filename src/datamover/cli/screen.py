@@ -8,9 +8,19 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TextIO
 
-__all__ = ["OutputClosedError", "blocks", "close_output", "flush", "is_terminal", "put", "say"]
+__all__ = [
+    "OutputClosedError",
+    "blocks",
+    "close_output",
+    "flush",
+    "is_terminal",
+    "prepare_streams",
+    "put",
+    "say",
+]
 
 
 class OutputClosedError(Exception):
@@ -43,17 +53,30 @@ def flush() -> None:
         raise OutputClosedError from None
 
 
-def say(text: str) -> None:
-    """Write a line to standard error; nobody reading it is no reason to stop."""
-    try:
-        sys.stderr.write(text + "\n")
+def say(text: str, *, end: str = "\n") -> None:
+    """Write to standard error; that it cannot be read is no reason to stop a job."""
+    with suppress(OSError):
+        sys.stderr.write(text + end)
         sys.stderr.flush()
-    except BrokenPipeError:
-        return
+
+
+def prepare_streams() -> None:
+    """Make both streams usable, whatever the caller of the program left of them."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Started with the descriptor closed (`>&-`): there is nobody to tell.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - kept
+        elif hasattr(stream, "reconfigure"):
+            # A name that the terminal's encoding lacks must not end a backup.
+            stream.reconfigure(errors="backslashreplace")
 
 
 def close_output() -> None:
-    """Point standard output at nothing: what is still buffered has nowhere to go."""
+    """Drop what is still buffered: it has nowhere to go, and the interpreter would complain."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

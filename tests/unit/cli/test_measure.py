@@ -10,6 +10,7 @@ from datamover.cli.measure import (
     duration_text,
     printable,
     rate_text,
+    readable,
     size_text,
     time_text,
 )
@@ -76,3 +77,7 @@ def test_escaping_is_reversible(one, other):
     first, second = (x.decode("utf-8", "surrogateescape") for x in (one, other))
 
     assert (printable(first) == printable(second)) == (one == other)
+
+
+def test_prose_keeps_what_was_escaped_before_it_came():
+    assert readable("a\\nb\x1b") == "a\\nb\\x1b"

@@ -121,11 +121,18 @@ def test_a_notice_says_where_why_and_everything_else():
     notice = Notice(
         kind="damaged",
         stage="verify",
-        given={"chunk": "00/ab", "block": 7, "offset": 4096, "reason": "CRC\n", "paths": "a, b"},
+        given={
+            "chunk": "00/ab",
+            "block": 7,
+            "offset": 4096,
+            "reason": "CRC\n",
+            "path": "a",
+            "paths": "a, b\\n",
+        },
     )
 
     assert notice_text(notice) == (
-        "notice[damaged]: chunk 00/ab, block 7, offset 4096: CRC\\n (paths a, b)"
+        "notice[damaged]: chunk 00/ab, block 7, offset 4096: CRC\\n (paths a, b\\n)"
     )
 
 
