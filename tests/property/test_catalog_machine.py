@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -21,6 +22,8 @@ from datamover.catalog.rows import (
     PageRecord,
 )
 from datamover.errors import StoreError
+
+pytestmark = pytest.mark.slow
 
 STORE = b"S" * 16
 COUNTS = st.integers(0, 2**63 - 1)

@@ -13,14 +13,17 @@ from datamover.errors import (
     ArchiveMissingError,
     FormatError,
     MalformedError,
+    MediumFullError,
     NotAStoreError,
     PassphraseError,
     SealError,
+    StoreError,
     StoreExistsError,
     UsageError,
     VersionError,
 )
 from datamover.files.entry import Entry, Kind
+from datamover.mover.description import read_description, write_description
 from datamover.mover.label import open_label, seal_label
 from datamover.mover.store import Store, create_store
 from datamover.testing.chunks import backup_without_a_pipe, make_label
@@ -297,3 +300,26 @@ def test_what_names_no_archive_or_several_is_refused(path, monkeypatch):
             store.find("aaaaaa")
         with pytest.raises(ArchiveMissingError):
             store.find("aaaaa")
+
+
+@pytest.mark.parametrize(("code", "kind"), [(28, MediumFullError), (5, StoreError)])
+def test_a_description_that_cannot_be_made_durable_is_not_there(path, monkeypatch, code, kind):
+    before = (path / "store.json").read_bytes()
+    described = read_description(path)
+
+    def refuse(_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("datamover.mover.description.os.fsync", refuse)
+    with pytest.raises(kind):
+        write_description(path, described)
+
+    assert (path / "store.json").read_bytes() == before
+    assert not (path / "store.json.new").exists()
+
+
+def test_a_description_that_cannot_be_read_is_an_error_of_the_store(path):
+    (path / "store.json").unlink()
+    (path / "store.json").mkdir()
+    with pytest.raises(StoreError, match=r"store\.json"):
+        Store.open(path, secret)
