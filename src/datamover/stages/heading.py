@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from datamover.errors import UsageError
-from datamover.ids import StoreId
-from datamover.units import Nanoseconds
+from datamover.ids import ArchiveId, StoreId
+from datamover.units import Bytes, Nanoseconds
 from datamover.wire.archive import ArchiveHeader
 from datamover.wire.session import SessionHeader
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from datamover.wire.framing import Framing
 
 __all__ = ["read_archive_header", "read_hex", "start_session"]
+
+_NO_SIZE: Final = Bytes(0)
 
 
 def read_hex(what: str, text: str) -> bytes:
@@ -33,13 +35,23 @@ def read_hex(what: str, text: str) -> bytes:
         raise UsageError(reason=f"{what} is not hexadecimal: {text!r:.60}") from None
 
 
-def read_archive_header(text: str) -> ArchiveHeader:
-    """Return the archive header whose encoded record a setting spells.
+def read_archive_header(text: str, *, block_size: Bytes = _NO_SIZE) -> ArchiveHeader:
+    """Return the archive header whose encoded record a setting spells; a fresh one for none.
+
+    Args:
+        text: The record, in hexadecimal; empty for an archive of its own, unnamed and in clear.
+        block_size: Bytes of a block of such an archive.
 
     Raises:
         UsageError: It is not hexadecimal.
         FormatError: It is not an archive header.
     """
+    if not text:
+        return ArchiveHeader(
+            archive=ArchiveId(os.urandom(16)),
+            created_ns=Nanoseconds(time.time_ns()),
+            block_size=block_size,
+        )
     return ArchiveHeader.decode(memoryview(read_hex("archive", text)))
 
 

@@ -19,7 +19,7 @@ from datamover.pipe.stage import Role, StageInfo
 from datamover.stages.block import get_tag
 from datamover.stages.flow import opened_sink, pour
 from datamover.stages.heading import read_archive_header, start_session
-from datamover.units import MIB
+from datamover.units import MIB, Bytes
 from datamover.wire.framing import Framing, StreamWriter
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ class Settings:
 
     Attributes:
         path: A file, which is emptied first; "-" for standard output.
-        archive: The encoded archive header, in hexadecimal.
+        archive: The encoded archive header, in hexadecimal; empty for a fresh one.
         store: A store's id, in hexadecimal; empty when there is none.
         framing: "leading", "enclosing" or "full".
         chunk_size: Bytes of a chunk at most, unless one block alone is longer.
     """
 
     path: str
-    archive: str
+    archive: str = ""
     store: str = ""
     framing: str = "full"
     chunk_size: int = 64 * MIB
@@ -60,7 +60,9 @@ def run(port: TailPort, settings: Settings) -> None:
         PipeError: From the port.
     """
     stream = StreamWriter(start_session(_framing(settings.framing), settings.store))
-    opening = stream.begin() + stream.begin_archive(read_archive_header(settings.archive))
+    opening = stream.begin() + stream.begin_archive(
+        read_archive_header(settings.archive, block_size=Bytes(port.buffer_size))
+    )
     name, blocks = settings.path, 0
     with opened_sink(name) as sink:
         for buffer in port.incoming():
