@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Monitor", "run"]
 
 _COUNTER: Final = itertools.count()
+_OURS: Final = "datamover.stages."
 _TICK: Final = 0.5
 
 
@@ -51,6 +52,7 @@ class Monitor:
         self._selector = selectors.DefaultSelector()
         self._launcher: Launcher | None = None
         self._preload = preload or []
+        self._imported: set[str] = set()
         self._pipes: list[LivePipe] = []
         self._tickets: dict[int, tuple[LivePipe, int]] = {}
 
@@ -75,7 +77,8 @@ class Monitor:
         if self._launcher is None:
             self._launcher = Launcher()
             self._selector.register(self._launcher, selectors.EVENT_READ, None)
-            self._launcher.preload(["datamover.stages.middle.order", *self._preload])
+            self._launcher.preload(self._preload)
+            self._imported = set(self._preload)
 
     def start(self, spec: PipeSpec, *, on_notice: Notify | None = None) -> LivePipe:
         """Build a pipe and start its tasks.
@@ -115,6 +118,7 @@ class Monitor:
         return pipe
 
     def _launch(self, pipe: LivePipe) -> None:
+        self._import_once(pipe)
         for task in pipe.layout.tasks:
             mode = pipe.layout.stages[task.stage].mode
             if mode is Mode.PROCESS:
@@ -127,6 +131,20 @@ class Monitor:
                 pipe.start_thread(task)
             else:
                 pipe.add_inline(task)
+
+    def _import_once(self, pipe: LivePipe) -> None:
+        """Have the server import our own stages, rather than each task; users' stay in theirs."""
+        modules = {
+            stage.definition.reference.partition(":")[0]
+            for stage in pipe.layout.stages
+            if stage.mode is Mode.PROCESS
+        }
+        ours = {one for one in modules if one.startswith(_OURS)} - self._imported
+        if ours:
+            self.warm_up()
+            assert self._launcher is not None  # noqa: S101 - warm_up has just made it
+            self._launcher.preload(sorted(ours))
+            self._imported |= ours
 
     def step(self, timeout: float) -> None:
         """Handle what has happened, waiting at most ``timeout`` seconds for something to.
