@@ -241,7 +241,11 @@ def _decode_xattrs(table: bytes, at: int, end: int) -> tuple[tuple[bytes, bytes]
 
 
 def _decode_extents(table: bytes, at: int, count: int, size: int) -> tuple[Extent, ...]:
-    extents: tuple[Extent, ...] = tuple(_EXTENT.iter_unpack(table[at : at + count * EXTENT_SIZE]))
+    extents: tuple[Extent, ...]
+    if count == 1:
+        extents = (_EXTENT.unpack_from(table, at),)
+    else:
+        extents = tuple(_EXTENT.iter_unpack(table[at : at + count * EXTENT_SIZE]))
     last = 0
     for offset, length in extents:
         if offset < last or offset + length > size:
@@ -253,7 +257,9 @@ def _decode_extents(table: bytes, at: int, count: int, size: int) -> tuple[Exten
 def _require_safe(path: bytes) -> None:
     """Refuse a name that could lead out of a destination."""
     framed = b"/%b/" % path
-    if b"//" in framed or b"/../" in framed or b"/./" in framed:
+    # Hidden files begin with a dot too, so the quick look is followed by the exact one.
+    dots = b"/." in framed and (b"/../" in framed or b"/./" in framed)
+    if dots or b"//" in framed:
         raise _malformed(f"the path {path[:80]!r} is not a plain relative path")
 
 

@@ -124,6 +124,7 @@ class Walk:
         if name:
             pending.append((b"", [name]))
         else:
+            self._device = os.fstat(descent.base).st_dev
             self._list(descent, b"", pending)
         while pending:
             path, names = pending[-1]

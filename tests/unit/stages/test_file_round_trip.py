@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from datamover.errors import FormatError, RestoreError, UsageError
 from datamover.files.entry import Kind, Status
 from datamover.files.listing import decode_contents, decode_index, index_tables
 from datamover.files.selection import Selection, stand_ins
@@ -598,3 +601,135 @@ def test_syncing_reaches_the_medium_without_an_error(source, tmp_path):
 
     assert len(port.waits) == 1
     assert (tmp_path / "back" / "source" / "file").read_bytes() == b"durable"
+
+
+@pytest.fixture
+def nobody(tmp_path):
+    """Run as a user without any right of root's, where root runs the tests."""
+    tmp_path.chmod(0o777)
+    for above in list(tmp_path.parents)[:3]:
+        if not above.stat().st_mode & stat.S_IXOTH:
+            above.chmod(0o755)
+    if IS_ROOT:
+        os.seteuid(65534)
+    yield
+    if IS_ROOT:
+        os.seteuid(0)
+
+
+@pytest.mark.usefixtures("nobody")
+def test_without_root_what_may_not_be_read_is_a_notice_and_the_rest_comes_back(tmp_path):
+    source = tmp_path / "source"
+    for name in ("a", "closed/below", "z"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(b"data")
+    (source / "a").chmod(0)
+    (source / "closed").chmod(0)
+
+    scan_port = scanned(source)
+    port = collected(scan_port.outputs, source)
+    back = restored(port.outputs, tmp_path / "back")
+
+    (source / "closed").chmod(0o700)
+    assert [fact["path"] for fact in scan_port.noticed("unreadable")] == [str(source / "closed")]
+    assert [fact["path"] for fact in port.noticed("unreadable")] == [str(source / "a")]
+    assert [fact["path"] for fact in back.noticed("missing")] == ["source/a"]
+    assert (tmp_path / "back" / "source" / "z").read_bytes() == b"data"
+
+
+@pytest.mark.usefixtures("nobody")
+def test_without_root_directories_that_forbid_writing_are_filled_first(tmp_path):
+    source = tmp_path / "source"
+    (source / "dir" / "below").mkdir(parents=True)
+    (source / "dir" / "file").write_bytes(b"data")
+    with suppress(OSError):  # no support here
+        os.setxattr(source / "dir" / "file", "user.x", b"1")
+    (source / "dir" / "file").chmod(0o400)
+    (source / "dir").chmod(0o555)
+
+    port = restored(archived(source), tmp_path / "back")
+
+    assert port.notices == []
+    assert stat.S_IMODE((tmp_path / "back" / "source" / "dir").stat().st_mode) == 0o555
+    assert_same_tree(source, tmp_path / "back" / "source")
+    for tree in (source, tmp_path / "back" / "source"):
+        (tree / "dir").chmod(0o755)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root makes what others may not restore")
+def test_without_root_devices_and_set_user_bits_of_others_do_not_come_back(
+    tmp_path, source, request
+):
+    (source / "tool").write_bytes(b"#!")
+    (source / "tool").chmod(0o4755)
+    os.mknod(source / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.mkfifo(source / "fifo")
+    outputs = archived(source)
+    request.getfixturevalue("nobody")
+
+    port = restored(outputs, tmp_path / "back")
+
+    back = tmp_path / "back" / "source"
+    assert [fact["path"] for fact in port.noticed("failed")] == ["source/null"]
+    assert stat.S_IMODE((back / "tool").stat().st_mode) == 0o755
+    assert stat.S_ISFIFO((back / "fifo").stat().st_mode)
+
+
+def test_no_descriptor_outlives_a_stage(tmp_path):
+    source = make_tree(tmp_path / "source", 4, files=10, large=200_000)
+    before = os.listdir("/proc/self/fd")
+
+    outputs = archived(source, buffer_size=8192)
+    restored(outputs, tmp_path / "back", buffer_size=8192)
+    with pytest.raises(FormatError):
+        restored([*outputs[:5], outputs[5]._replace(payload=b"x" * len(outputs[5].payload))],
+                 tmp_path / "again", buffer_size=8192)  # fmt: skip
+
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_destination_that_takes_nothing_more_ends_the_restore(source, tmp_path, monkeypatch):
+    (source / "file").write_bytes(b"data")
+    outputs = archived(source)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(RestoreError) as caught:
+        restored(outputs, tmp_path / "back")
+
+    assert caught.value.reason == "No space left on device"
+    assert os.listdir(tmp_path / "back" / "source") == []
+
+
+def test_a_destination_that_is_a_file_is_refused(source, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(RestoreError):
+        restored(archived(source), tmp_path / "file")
+
+
+def test_sources_that_make_no_sense_are_refused(tmp_path):
+    for roots in (("relative",), (f"{tmp_path}/a/x", f"{tmp_path}/b/x")):
+        with pytest.raises(UsageError):
+            scan.run(ScriptedPort(), scan.Settings(roots=roots))
+    with pytest.raises(UsageError):
+        scan.run(ScriptedPort(), scan.Settings(roots=("/x",), block_size=1 << 30))
+
+
+def test_links_become_copies_where_links_cannot_be(source, tmp_path, monkeypatch):
+    (source / "first").write_bytes(b"shared" * 100)
+    os.link(source / "first", source / "second")
+    outputs = archived(source)
+
+    def refuse(*_, **__):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    port = restored(outputs, tmp_path / "back")
+
+    back = tmp_path / "back" / "source"
+    assert port.notices == []
+    assert (back / "second").read_bytes() == b"shared" * 100
+    assert (back / "second").stat().st_mtime_ns == (source / "second").stat().st_mtime_ns
+    assert not (back / "second").samefile(back / "first")

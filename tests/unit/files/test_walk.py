@@ -1,0 +1,161 @@
+"""A walk sees every file once, in order, with what belongs to it."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from datamover.files import xattr
+from datamover.files.entry import EntryFlag, Kind
+from datamover.files.walk import Walk, archived_root
+
+
+def walked(*roots, **given):
+    notices = []
+    walk = Walk(
+        [os.fsencode(root) for root in roots], notice=lambda *what: notices.append(what), **given
+    )
+    return list(walk), notices
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [(b"/a/src", (b"/a", b"src")), (b"/a/src//", (b"/a", b"src")), (b"/src", (b"/", b"src")),
+     (b"/", (b"/", b"")), (b"//", (b"/", b""))],
+)  # fmt: skip
+def test_a_source_is_archived_below_its_own_name(path, expected):
+    assert archived_root(path) == expected
+
+
+def test_every_kind_is_told_from_the_others(root):
+    (root / "a-file").write_bytes(b"12345")
+    (root / "b-dir").mkdir()
+    (root / "c-link").symlink_to("nowhere")
+    os.mkfifo(root / "d-fifo")
+    os.link(root / "a-file", root / "e-hard")
+
+    entries, notices = walked(root)
+
+    assert notices == []
+    assert [(entry.path, entry.kind) for entry in entries] == [
+        (b"root", Kind.DIRECTORY),
+        (b"root/a-file", Kind.FILE),
+        (b"root/b-dir", Kind.DIRECTORY),
+        (b"root/c-link", Kind.SYMLINK),
+        (b"root/d-fifo", Kind.FIFO),
+        (b"root/e-hard", Kind.HARD_LINK),
+    ]
+    assert (entries[1].size, entries[1].flags) == (5, EntryFlag.LINKED)
+    assert entries[3].link == b"nowhere"
+    assert (entries[5].link, entries[5].size) == (b"root/a-file", 5)
+    assert stat.S_ISDIR(entries[0].mode)
+    assert entries[1].mtime_ns == (root / "a-file").stat().st_mtime_ns
+
+
+def test_links_whose_names_were_all_seen_are_forgotten(root):
+    (root / "a").write_bytes(b"")
+    os.link(root / "a", root / "b")
+    os.link(root / "a", root / "c")
+    walk = Walk([os.fsencode(root)], notice=lambda *_: None)
+
+    kinds = [entry.kind for entry in walk]
+
+    assert kinds == [Kind.DIRECTORY, Kind.FILE, Kind.HARD_LINK, Kind.HARD_LINK]
+    assert not walk._links
+
+
+def test_the_data_of_a_sparse_file_is_found(root):
+    with (root / "sparse").open("wb") as file:
+        file.truncate(3 << 20)
+        file.seek(1 << 20)
+        file.write(b"x" * 4096)
+    found = {}
+    walk = Walk([os.fsencode(root)], notice=lambda *_: None)
+
+    for entry in walk:
+        if entry.flags & EntryFlag.SPARSE:
+            found[entry.path] = list(walk.extents(entry))
+
+    assert found == {b"root/sparse": [(1 << 20, 4096)]}
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_extended_attributes_are_those_of_the_file_itself(root, monkeypatch, fast):
+    if not fast:
+        monkeypatch.setattr(xattr, "_list_size", None)
+    elif xattr._list_size is None:
+        pytest.skip("this kernel has no listxattrat")
+    (root / "file").write_bytes(b"")
+    (root / "link").symlink_to("file")
+    (root / "none").write_bytes(b"")
+    try:
+        os.setxattr(root / "file", "user.b", b"\0binary\xff")
+        os.setxattr(root / "file", "user.a", b"")
+    except OSError:
+        pytest.skip("this file system has no extended attributes")
+
+    found = {entry.path: entry.xattrs for entry in walked(root)[0]}
+
+    assert found[b"root/link"] == found[b"root/none"] == ()
+    assert found[b"root/file"] == ((b"user.a", b""), (b"user.b", b"\0binary\xff"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_another_file_system_is_an_empty_directory():
+    entries, _ = walked("/proc/sys", one_file_system=True)
+    inside = {entry.path for entry in entries}
+
+    everywhere = walked("/dev", one_file_system=True)[0]
+
+    assert b"sys/kernel" in inside
+    mounts = [entry.path for entry in everywhere if entry.path == b"dev/shm"]
+    below = [entry.path for entry in everywhere if entry.path.startswith(b"dev/shm/")]
+    if os.stat("/dev").st_dev == os.stat("/dev/shm").st_dev:
+        pytest.skip("/dev/shm is no file system of its own here")
+    assert mounts == [b"dev/shm"]
+    assert below == []
+
+
+def test_a_directory_that_refuses_is_a_notice_and_the_walk_goes_on(root, monkeypatch):
+    for name in ("a", "b", "c"):
+        (root / name).mkdir()
+        (root / name / "file").write_bytes(b"")
+    listdir = os.listdir
+    calls = []
+
+    def refuse_the_third(directory):
+        calls.append(directory)
+        if len(calls) == 3:
+            raise PermissionError(13, "Permission denied")
+        return listdir(directory)
+
+    monkeypatch.setattr(os, "listdir", refuse_the_third)
+
+    entries, notices = walked(root)
+
+    assert notices == [("unreadable", os.fsencode(root / "b"), "Permission denied")]
+    assert [entry.path for entry in entries] == [
+        b"root", b"root/a", b"root/a/file", b"root/b", b"root/c", b"root/c/file",
+    ]  # fmt: skip
+
+
+def test_a_file_that_vanishes_between_listing_and_looking_is_a_notice(root):
+    for name in ("a", "b", "c"):
+        (root / name).write_bytes(b"")
+    notices = []
+    seen = []
+    for entry in Walk([os.fsencode(root)], notice=lambda *what: notices.append(what)):
+        seen.append(entry.path)
+        if entry.path == b"root/a":
+            (root / "b").unlink()
+
+    assert seen == [b"root", b"root/a", b"root/c"]
+    assert [notice[:2] for notice in notices] == [("unreadable", os.fsencode(root / "b"))]
