@@ -28,6 +28,8 @@ __all__ = ["ChunkReader"]
 # A gap in damaged data is worth that many lines at most: no number in a file decides the length
 # of a report.
 _LOST_MAX: Final = 10_000
+# Where a chunk footer is looked for when nothing leads to it.
+_TAIL: Final = 1 << 20
 
 
 class ChunkReader:
@@ -39,7 +41,8 @@ class ChunkReader:
         *,
         archive: bytes,
         chunk: int,
-        lost: Callable[[int, int, str], None],
+        extent: tuple[int, int] | None,
+        lost: Callable[[int | None, int, str], None],
         dented: Callable[[int, str], None],
     ) -> None:
         """Prepare; nothing is read yet.
@@ -48,7 +51,9 @@ class ChunkReader:
             reader: The open chunk file.
             archive: The id of the archive that it must belong to.
             chunk: The number that it must have.
-            lost: Called with block, offset and reason for a block that cannot be found.
+            extent: Its first block and the one after its last, if that is known from elsewhere.
+            lost: Called with block, offset and reason for a block that cannot be found; without a
+                block when nobody knows which, or how many, there were.
             dented: Called with offset and reason for damage that costs no block.
         """
         self._reader = reader
@@ -56,6 +61,7 @@ class ChunkReader:
         self._archive = archive
         self._origin = origin_of(archive)
         self._chunk = chunk
+        self._extent = extent
         self._lost = lost
         self._dented = dented
 
@@ -77,26 +83,56 @@ class ChunkReader:
             yield from table
 
     def _table(self) -> list[BlockEntry]:
-        """Follow the session footer to the block table.
+        """Find the chunk footer, and read the block table behind it.
 
         Raises:
             FormatError: Something on the way is damaged, or does not fit the file.
         """
-        tail = self._read(max(0, self._size - HEADER_MAX), HEADER_MAX)
-        session = session_footer(tail)
-        at = session.last_chunk_footer
-        _require(session.length < self._size and 0 < at < session.length, "no such place")
+        at, limit = self._footer_place()
         head = self._read(at, HEADER_MAX)
         footer = ChunkFooter.decode(head)
-        fits = footer.archive == self._archive and footer.chunk == self._chunk
-        _require(fits, "of another chunk")
+        _require(self._is_ours(footer), "of another chunk")
         table_at = at + Prelude.decode(head).header_length
         end = table_at + footer.table_length
-        _require(end <= session.length, "reaches beyond the file")
+        _require(end <= limit, "reaches beyond the file")
         table = decode_table(footer, self._read(table_at, footer.table_length))
         self._check_table(table, at)
-        self._check_closing(end, session.length)
+        if limit < self._size:
+            self._check_closing(end, limit)
         return table
+
+    def _footer_place(self) -> tuple[int, int]:
+        """Return where the chunk footer is, and where the session footer is, or the file ends.
+
+        Raises:
+            FormatError: The session footer is damaged, and no chunk footer is near the end.
+        """
+        try:
+            session = session_footer(self._read(self._size - HEADER_MAX, HEADER_MAX))
+            at, limit = session.last_chunk_footer, session.length
+            _require(0 < at < limit < self._size, "is in no place of this file")
+        except FormatError as error:
+            start = max(0, self._size - _TAIL)
+            tail = self._read(start, _TAIL)
+            found = self._search_footer(tail)
+            if found is None:
+                raise
+            self._dented(self._size, str(error))
+            return start + found, self._size
+        return at, limit
+
+    def _search_footer(self, tail: memoryview) -> int | None:
+        view = bytes(tail)
+        at = view.rfind(ChunkFooter.MAGIC)
+        while at >= 0:
+            with suppress(FormatError):
+                if self._is_ours(ChunkFooter.decode(tail[at:])):
+                    return at
+            at = view.rfind(ChunkFooter.MAGIC, 0, at)
+        return None
+
+    def _is_ours(self, footer: ChunkFooter) -> bool:
+        return footer.archive == self._archive and footer.chunk == self._chunk
 
     def _check_table(self, table: list[BlockEntry], end: int) -> None:
         """Hold the lines to what lines can be: rising, within the file, no two overlapping."""
@@ -138,6 +174,7 @@ class ChunkReader:
     def _walk(self) -> Iterator[BlockEntry]:
         """Go over the records; tell which numbers are missing, as far as the rest of it says."""
         due, after, end = self._expected()
+        is_known = due is not None and after is not None
         last = Damage(0, "no record of it")
         for found in walk(self._read, start=0, end=end, origin=self._origin):
             if isinstance(found, Damage):
@@ -150,7 +187,10 @@ class ChunkReader:
                 self._tell_lost(due, found.block, last)
                 due = found.block + 1
                 yield found
-        self._tell_lost(due, after, last)
+        if is_known:
+            self._tell_lost(due, after, last)
+        else:
+            self._lost(None, last.offset, last.reason)
 
     def _expected(self) -> tuple[int | None, int | None, int]:
         """Return the first block, the one after the last, and where records end, if known."""
@@ -159,10 +199,12 @@ class ChunkReader:
         with suppress(FormatError):
             first = self._opening().first_block
         with suppress(FormatError):
-            session = session_footer(self._read(max(0, self._size - HEADER_MAX), HEADER_MAX))
+            session = session_footer(self._read(self._size - HEADER_MAX, HEADER_MAX))
             if session.length < self._size:
                 end = min(session.last_chunk_footer or session.length, session.length)
                 after = None if first is None else first + session.blocks
+        if self._extent is not None:
+            first, after = self._extent
         return first, after, end
 
     def _tell_lost(self, due: int | None, block: int | None, why: Damage) -> None:
@@ -173,6 +215,8 @@ class ChunkReader:
 
     def _read(self, offset: int, length: int) -> memoryview:
         """Read; what the medium cannot read is zeros, which no record is."""
+        if offset < 0:
+            offset, length = 0, length + offset
         length = max(0, min(length, self._size - offset))
         into = memoryview(bytearray(length))
         try:

@@ -316,6 +316,55 @@ def test_the_last_block_of_a_damaged_chunk_is_named_too(tmp_path):
     assert [n["block"] for n in port.noticed("damaged") if "block" in n] == [2]
 
 
+def harmed(path, keep=lambda data: bytes(len(data))) -> str:
+    name = names_in(path)[0]
+    data = (path / "chunks" / name).read_bytes()
+    (path / "chunks" / name).write_bytes(keep(data))
+    return name
+
+
+@pytest.mark.parametrize("keep", [lambda data: bytes(len(data)), lambda _: b"", lambda d: d[:90]])
+def test_a_chunk_that_is_beyond_reading_is_told_as_a_whole(tmp_path, keep):
+    do_store(tmp_path, BLOCKS[:3], chunk_size=9999)
+    name = harmed(tmp_path, keep)
+    port = do_load(tmp_path, [name])
+
+    assert port.outputs == []
+    assert [n for n in port.noticed("damaged") if "chunk" in n and "block" not in n]
+
+
+def test_with_the_storage_map_each_block_that_is_lost_is_named(tmp_path):
+    do_store(tmp_path, BLOCKS[:3], chunk_size=9999)
+    name = harmed(tmp_path)
+    port = do_load(tmp_path, [name], extents=((0, 3),))
+
+    assert [n["block"] for n in port.noticed("damaged") if "chunk" in n] == [0, 1, 2]
+
+
+def test_without_its_session_footer_a_chunk_is_read_by_its_table(tmp_path):
+    do_store(tmp_path, BLOCKS[:3], chunk_size=9999)
+    name = harmed(tmp_path, lambda data: data[:-30])
+    port = do_load(tmp_path, [name])
+
+    assert loaded(port) == WHOLE[:3]
+    assert [set(n) for n in port.noticed("damaged")] == [{"name", "offset", "reason"}]
+
+
+def test_extents_that_do_not_fit_are_refused(stored):
+    with pytest.raises(UsageError):
+        do_load(stored, names_in(stored), extents=((0, 3),))
+
+
+def test_a_chunk_that_cannot_be_opened_is_told(tmp_path):
+    do_store(tmp_path, BLOCKS[:3], chunk_size=9999)
+    name = names_in(tmp_path)[0]
+    os.rename(tmp_path / "chunks" / name, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "chunks" / name)
+    port = do_load(tmp_path, [name])
+
+    assert [n["chunk"] for n in port.noticed("damaged")] == [name]
+
+
 def test_a_chunk_of_another_archive_is_not_taken(stored):
     port = ScriptedPort()
     other = "ff" * 16

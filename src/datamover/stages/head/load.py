@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 from crc32c import crc32c
@@ -57,24 +58,29 @@ class Settings:
         directory: The store's folder; chunks lie in ``chunks/`` in it.
         archive: The archive's id, in hexadecimal.
         chunks: Names of chunk files, in order.
+        extents: The first block of each chunk and the one after its last, as the catalog knows
+            them, so that each block of a chunk that is beyond reading is named; may be empty.
         ranges: First and last-but-one block numbers of what is wanted, rising; all when empty.
     """
 
     directory: str
     archive: str
     chunks: tuple[str, ...]
+    extents: tuple[tuple[int, int], ...] = ()
     ranges: tuple[tuple[int, int], ...] = ()
 
 
 def run(port: HeadPort, settings: Settings) -> None:
     """Load what is wanted.
 
-    Sends the notices ``missing`` (chunk) and ``damaged`` (chunk, block, offset, reason; without a
-    block and a chunk where no block is lost, and then with the file's name), and leaves the result
-    blocks and bytes.
+    Sends the notices ``missing`` (chunk) and ``damaged`` (chunk, block, offset, reason), in which
+    ``chunk`` is the file's name.  Without ``block``, any block of the chunk may be lost; damage
+    that costs no block comes with ``name`` in place of ``chunk``.  Leaves the result blocks and
+    bytes.
 
     Raises:
-        UsageError: The archive's id is none, or a name is not that of a chunk.
+        UsageError: The archive's id is none, a name is not that of a chunk, or extents are given
+            and not one for each chunk.
         PipeError: From the port.
     """
     with DirectoryMedium(settings.directory) as medium:
@@ -88,6 +94,9 @@ class _Load:
         self._port = port
         self._medium = medium
         self._chunks = settings.chunks
+        self._extents = settings.extents
+        if self._extents and len(self._extents) != len(self._chunks):
+            raise UsageError(reason=f"{len(self._extents)} extents for {len(self._chunks)} chunks")
         self._ranges = _merged(settings.ranges)
         self._starts = [start for start, _ in self._ranges]
         self._archive = read_hex("archive", settings.archive)
@@ -98,11 +107,11 @@ class _Load:
         self._bytes = 0
 
     def run(self) -> None:
-        for name in self._chunks:
-            self._load_chunk(name)
+        for name, extent in zip_longest(self._chunks, self._extents):
+            self._load_chunk(name, extent)
         self._port.result({"blocks": self._blocks, "bytes": self._bytes})
 
-    def _load_chunk(self, name: str) -> None:
+    def _load_chunk(self, name: str, extent: tuple[int, int] | None) -> None:
         named = parse_chunk_name(name)
         if named is None:
             raise UsageError(reason=f"not the name of a chunk file: {name!r:.100}")
@@ -119,6 +128,7 @@ class _Load:
                 reader,
                 archive=self._archive,
                 chunk=named[1],
+                extent=extent,
                 lost=lambda block, offset, reason: self._lost(name, block, offset, reason),
                 dented=lambda offset, reason: self._tell(
                     "damaged", name=name, offset=offset, reason=reason
@@ -188,8 +198,10 @@ class _Load:
         at = bisect_right(self._starts, block) - 1
         return at >= 0 and block < self._ranges[at][1]
 
-    def _lost(self, name: str, block: int, offset: int, reason: str) -> None:
-        if self._is_wanted(block):
+    def _lost(self, name: str, block: int | None, offset: int, reason: str) -> None:
+        if block is None:
+            self._tell("damaged", chunk=name, offset=offset, reason=reason)
+        elif self._is_wanted(block):
             self._tell("damaged", chunk=name, block=block, offset=offset, reason=reason)
 
     def _tell(self, kind: str, **given: str | int) -> None:
