@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from datamover.testing.program import Program
-from datamover.testing.trees import assert_same_tree, tree_differences
+from datamover.testing.trees import assert_same_tree
 
 pytestmark = [pytest.mark.faults, pytest.mark.processes, pytest.mark.slow]
 
@@ -22,9 +22,29 @@ def chunks(store):
     return sorted((store / "chunks").iterdir())
 
 
-def notices(ended, *kinds):
-    found = [event for event in ended.events if event.get("event") == "notice"]
-    return [event["given"] for event in found if event["kind"] in kinds]
+def damage(ended):
+    """What was told of damage: the facts of each notice."""
+    told = [event for event in ended.events if event.get("event") == "notice"]
+    return [event["given"] for event in told if event["kind"] in {"damaged", "missing"}]
+
+
+def damaged_chunks(ended):
+    return {os.path.basename(str(one["chunk"])) for one in damage(ended) if "chunk" in one}
+
+
+def affected(ended):
+    """The names of the files that the damage costs; there are too few of them for "and more"."""
+    names = [name for one in damage(ended) for name in str(one.get("paths", "")).split(", ")]
+    return {os.path.basename(name) for name in names if name}
+
+
+def differing(source, restored):
+    return {
+        path.name
+        for path in source.iterdir()
+        if not (restored / path.name).is_file()
+        or (restored / path.name).read_bytes() != path.read_bytes()
+    }
 
 
 def flip(path, bit):
@@ -65,7 +85,7 @@ HARMS = {
     "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
     "empty": lambda path: os.truncate(path, 0),
     "gone": lambda path: path.unlink(),
-    "longer": lambda path: path.open("ab").write(b"more"),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"more"),
     "a folder": lambda path: (path.unlink(), path.mkdir()),
 }
 
@@ -90,51 +110,51 @@ def test_any_broken_file_is_said_in_order(harm, world, tmp_path, program):
             program.run(*command).check(*ORDERLY)
 
 
-@pytest.mark.parametrize("harm", ["garbage", "zeros", "cut", "empty", "gone"])
-def test_a_broken_chunk_costs_only_what_was_in_it(harm, world, tmp_path, program):
-    # Small chunks, so that the archive has several and most of them live.
-    store = tmp_path / "store"
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Ten small and ten large files with plain names, in several chunks of 2 MiB."""
+    root = tmp_path_factory.mktemp("plain")
+    source, store, program, random = root / "source", root / "store", Program(), Random(6)
+    source.mkdir()
+    for number in range(10):
+        (source / f"large-{number}").write_bytes(random.randbytes(700_000 + number))
+        (source / f"small-{number}").write_bytes(b"small %d " % number * 100)
     program.run("init", store).check(0)
-    program.run("backup", world.source, "--to", store, "--chunk-size", "2MiB").check(0)
-    names = chunks(store)
-    assert len(names) >= 3
-    HARMS[harm](names[1])
+    program.run("backup", source, "--to", store, "--chunk-size", "2MiB").check(0)
+    assert len(chunks(store)) >= 3
+    return source, store
+
+
+@pytest.mark.parametrize("harm", ["garbage", "zeros", "cut", "empty", "gone"])
+def test_a_broken_chunk_costs_only_what_was_in_it(harm, plain, tmp_path, program):
+    source, whole = plain
+    store = tmp_path / "store"
+    shutil.copytree(whole, store)
+    victim = chunks(store)[1]
+    HARMS[harm](victim)
 
     ended = program.run("verify", store).check(*DAMAGED)
-    told = notices(ended, "damaged", "missing")
-    assert {one["chunk"] for one in told if "chunk" in one} == {1}
-    affected = {str(one["path"]) for one in told if "path" in one}
-    assert affected, told
-
+    assert damaged_chunks(ended) == {victim.name}, damage(ended)
+    assert affected(ended), damage(ended)
     program.restore(store, tmp_path / "into").check(*DAMAGED)
-    different = tree_differences(
-        world.source, tmp_path / "into" / world.source.name, metadata=False
-    )
+    different = differing(source, tmp_path / "into" / "source")
     assert different
-    strangers = [line for line in different if not any(name_in(a, line) for a in affected)]
-    assert strangers == [], affected
-
-
-def name_in(path, difference):
-    return path.split("/", 1)[-1].encode().decode("unicode_escape") in difference or (
-        path.split("/", 1)[-1] in difference
-    )
+    assert different <= affected(ended)
+    assert len(different) <= 5
 
 
 @pytest.fixture(scope="module")
 def crumbs(tmp_path_factory):
-    """A store of many tiny chunks: what compresses to nothing, a block a chunk."""
+    """A store of many tiny chunks: what compresses to nothing, a few blocks a chunk."""
     root = tmp_path_factory.mktemp("crumbs")
     source, store, program = root / "source", root / "store", Program()
     source.mkdir()
     with (source / "large").open("wb") as file:
         for number in range(128):
             file.write(b"%03d" % number * ((1 << 20) // 3 + 1))
-    for number in range(20):
-        (source / f"small-{number}").write_bytes(b"small %d" % number * 100)
     program.run("init", store).check(0)
-    program.run("backup", source, "--to", store, "--chunk-size", "4KiB").check(0)
-    return source, store
+    program.run("backup", source, "--to", store, "--chunk-size", "1KiB").check(0)
+    return store
 
 
 def rounds(paths):
@@ -147,41 +167,43 @@ def rounds(paths):
 @pytest.mark.timeout(3600 if ROUNDS == 0 else 60)
 def test_every_flipped_bit_is_found_and_its_chunk_is_named(crumbs, tmp_path, program):
     """Each chunk has another bit flipped, so that one run looks at many."""
-    _, store = crumbs
-    assert len(chunks(store)) >= 32
-    for number in rounds(chunks(store)):
+    assert len(chunks(crumbs)) >= 32
+    for number in rounds(chunks(crumbs)):
         copy = tmp_path / "copy"
-        shutil.copytree(store, copy)
+        shutil.copytree(crumbs, copy)
         paths, flipped = chunks(copy), set()
         for index, path in enumerate(paths):
             bit = number * len(paths) + index
             if bit < path.stat().st_size * 8:
                 flip(path, bit)
-                flipped.add(int(path.stem.rpartition("-")[2], 16))
+                flipped.add(path.name)
         ended = program.run("verify", copy).check(*DAMAGED)
-        found = {one["chunk"] for one in notices(ended, "damaged", "missing") if "chunk" in one}
 
-        assert found == flipped, f"round {number}"
+        assert damaged_chunks(ended) == flipped, f"round {number}: {damage(ended)}"
         shutil.rmtree(copy)
 
 
-@pytest.mark.parametrize("seed", range(max(4, ROUNDS)))
-def test_after_one_flipped_bit_all_other_files_come_back(seed, world, store, tmp_path, program):
+@pytest.mark.parametrize("seed", range(max(3, ROUNDS)))
+def test_after_one_flipped_bit_all_other_files_come_back(seed, plain, tmp_path, program):
+    source, whole = plain
+    store = tmp_path / "store"
+    shutil.copytree(whole, store)
     random = Random(seed)
-    path = random.choice(chunks(store))
-    flip(path, random.randrange(path.stat().st_size * 8))
+    victim = random.choice(chunks(store))
+    flip(victim, random.randrange(victim.stat().st_size * 8))
     ended = program.run("verify", store).check(*DAMAGED)
-    affected = {str(one["path"]) for one in notices(ended, "damaged", "missing") if "path" in one}
+    restored = program.restore(store, tmp_path / "into").check(0, *DAMAGED)
+    different = differing(source, tmp_path / "into" / "source")
 
-    program.restore(store, tmp_path / "into").check(0, *DAMAGED)
-    restored = tmp_path / "into" / world.source.name
-    different = tree_differences(world.source, restored, metadata=False)
-    assert [line for line in different if not any(name_in(a, line) for a in affected)] == []
+    assert damaged_chunks(ended) == {victim.name}
+    assert different <= affected(ended)
+    assert restored.status != 0 or not different
+    assert len(different) <= 2
 
 
 def test_an_undamaged_store_gives_no_alarm(world, store, tmp_path, program):
     ended = program.run("verify", store).check(0)
 
-    assert notices(ended, "damaged", "missing") == []
+    assert damage(ended) == []
     program.restore(store, tmp_path / "into").check(0)
     assert_same_tree(world.source, tmp_path / "into" / world.source.name)
