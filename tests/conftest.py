@@ -13,7 +13,9 @@ settings.register_profile(
     "fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("ci", parent=settings.get_profile("fast"), max_examples=200)
-settings.load_profile(os.environ.get("DATAMOVER_HYPOTHESIS", "fast"))
+settings.load_profile(
+    os.environ.get("DATAMOVER_HYPOTHESIS") or ("ci" if os.environ.get("CI") else "fast")
+)
 
 
 def _descriptors() -> dict[str, str]:
