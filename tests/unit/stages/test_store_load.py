@@ -415,3 +415,38 @@ def test_settings_that_are_no_hexadecimal_are_refused(stored, tmp_path):
         do_load(stored, [], archive="zz")
     with pytest.raises(UsageError):
         do_store(tmp_path, store="zz")
+
+
+def test_a_chunk_is_told_only_when_it_is_durable(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda f: (real(f), synced.append(os.fstat(f).st_ino)))
+
+    class Watching(ScriptedPort):
+        def notice(self, kind, **given):
+            if kind == "chunk":
+                found = os.stat(tmp_path / "chunks" / given["name"])
+                assert found.st_ino in synced
+            super().notice(kind, **given)
+
+    port = Watching(BLOCKS)
+    archive = HEADER.encode().hex()
+    store.run(port, store.Settings(directory=str(tmp_path), archive=archive, chunk_size=1500))
+
+    assert len(port.noticed("chunk")) > 3
+
+
+def test_a_block_that_was_moved_to_another_place_is_not_taken(tmp_path):
+    """Tag and payload are sound, but the line of the table led to another block."""
+    blocks = [block(n, bytes([n]) * 50) for n in range(3)]
+    do_store(tmp_path, blocks, chunk_size=9999)
+    path = tmp_path / "chunks" / names_in(tmp_path)[0]
+    data = path.read_bytes()
+    first, second = (data.find(b"DMtg"), data.find(b"DMtg", data.find(b"DMtg") + 1))
+    size = second - first
+    moved = data[:first] + data[second : second + size] * 2 + data[second + size :]
+    path.write_bytes(moved)
+    port = do_load(tmp_path, [path.name])
+
+    assert [b for b, _ in loaded(port)] == [1, 2]
+    assert [n["block"] for n in port.noticed("damaged")] == [0]

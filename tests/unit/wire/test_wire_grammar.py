@@ -198,3 +198,29 @@ def test_a_writer_sets_chunk_and_origin_of_each_block():
 
     assert (header.chunk, header.first_block) == (9, 40)
     assert (written.chunk, written.origin) == (9, origin_of(ARCHIVE))
+
+
+@pytest.mark.parametrize("framing", Framing)
+def test_a_medium_is_switched_in_the_middle_of_a_chunk(framing):
+    room = memoryview(bytearray(4096))
+    writer = StreamWriter(
+        SessionHeader(session=bytes(16), created_ns=Nanoseconds(0), framing=framing)
+    )
+    records = [writer.begin(), writer.begin_archive(HEADER), writer.next_chunk()]
+    for number, medium in enumerate([b"disk", b"tape"]):
+        size = writer.block(
+            TagHeader(kind=1, block=BlockNumber(number), length=Bytes(0), plain=Bytes(0)), room
+        )
+        option = Extension(id=OptionId.MEDIUM, value=medium)
+        records += [bytes(room[:size]), writer.options(OptionsHeader(options=(option,)))]
+    records += [writer.end_archive(), writer.end()]
+    data = memoryview(b"".join(records))
+    reader, media = StreamReader(), []
+    while not reader.is_complete:
+        here = data[reader.position :]
+        for event in reader.take(here[: reader.header_length(here)]):
+            if isinstance(event, OptionsFound):
+                media.append(event.options.medium())
+
+    assert media == ["disk", "tape"]
+    assert reader.position == len(data)

@@ -5,14 +5,22 @@ from __future__ import annotations
 import pytest
 from crc32c import crc32c
 
-from datamover.errors import CorruptError, MagicError, MalformedError, VersionError
+from datamover.errors import (
+    CorruptError,
+    MagicError,
+    MalformedError,
+    TruncatedError,
+    VersionError,
+)
 from datamover.ids import BlockNumber
 from datamover.testing.wire import encode
 from datamover.units import Bytes
-from datamover.wire.chunk import ChunkHeader
-from datamover.wire.extension import Extension
+from datamover.wire.archive import ArchiveHeader
+from datamover.wire.chunk import BlockEntry, ChunkFooter, ChunkHeader, encode_table
+from datamover.wire.extension import Extension, decode_extensions, encode_extensions
 from datamover.wire.options import OptionId, OptionsHeader
-from datamover.wire.tag import TagHeader, TagKind, Transform
+from datamover.wire.record import Prelude, build
+from datamover.wire.tag import MAGIC, TagHeader, TagKind, Transform
 
 TAG = TagHeader(kind=TagKind.DATA, block=BlockNumber(1), length=Bytes(1), plain=Bytes(1))
 
@@ -104,3 +112,54 @@ def test_the_last_medium_that_is_asked_for_wins():
 
     assert options.medium() == "tape-2"
     assert OptionsHeader().medium() is None
+
+
+def refuse(call) -> None:
+    with pytest.raises(MalformedError):
+        call()
+
+
+def test_a_field_that_does_not_fit_is_refused_in_every_record():
+    refuse(ChunkHeader(archive=bytes(16), chunk=2**32, first_block=0).encode)
+    refuse(ChunkFooter(archive=bytes(16), chunk=0, blocks=2**31, length=0, table_crc=0).encode)
+    refuse(ArchiveHeader(archive=bytes(16), created_ns=0, block_size=1, label=b"x" * 2049).encode)
+    refuse(
+        ArchiveHeader(archive=bytes(16), created_ns=0, block_size=1, wrapped_key=b"x" * 513).encode
+    )
+    refuse(OptionsHeader(options=(Extension(id=1, value=b"x" * 4090),)).encode)
+    refuse(lambda: encode_table([BlockEntry(-1, 0, 0, 0, 0, 0)]))
+    refuse(lambda: TAG.associated(bytes(16), 1 << 16))
+
+
+def test_a_header_shorter_than_its_kind_is_refused():
+    short = build(MAGIC, "tag", body=b"", extensions=())
+
+    refuse(lambda: TagHeader.decode(memoryview(short)))
+
+
+def test_an_encoder_wants_the_room_for_its_header():
+    with pytest.raises(TruncatedError):
+        TAG.encode_into(memoryview(bytearray(59)))
+    assert TAG.encode_into(memoryview(bytearray(60))) == 60
+
+
+@pytest.mark.parametrize("length", [0, 19, 4097, 2**32 - 1])
+def test_a_header_length_that_cannot_be_is_refused_before_anything_is_read(length):
+    data = bytearray(encode(TAG))
+    data[8:12] = length.to_bytes(4, "little")
+
+    refuse(lambda: Prelude.decode(memoryview(data)))
+    refuse(lambda: TagHeader.decode(memoryview(data)))
+
+
+def test_extensions_with_stray_bytes_or_a_length_too_long_are_refused():
+    refuse(lambda: decode_extensions(memoryview(b"\1\0\2")))
+    refuse(lambda: decode_extensions(memoryview(b"\1\0\2\0x")))
+    refuse(lambda: encode_extensions([Extension(id=-1, value=b"")]))
+
+
+def test_lists_that_reach_beyond_a_tag_are_refused():
+    for at, value in ((46, 17), (46, 1), (48, 1)):
+        data = bytearray(encode(TAG))
+        data[at] = value
+        refuse(lambda data=data: TagHeader.decode(with_version(bytes(data), 1, 0)))
