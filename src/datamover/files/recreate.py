@@ -48,9 +48,9 @@ class Counts:
     """What a restore has done.
 
     Attributes:
-        files: Regular files and hard links restored.
+        files: Regular files restored.
         directories: Directories made, or given their attributes.
-        other: Symlinks, FIFOs and devices made.
+        other: Further names of files, symlinks, FIFOs and devices made, as ``scan`` counts them.
         bytes: Data bytes written.
         kept: Files that were there already, equal in size and time.
         skipped: Entries that could not be restored; each has a notice.
@@ -312,7 +312,7 @@ class Recreate:
             return
         if not made:
             self._copy(entry, target)
-        self.counts.files += 1
+        self.counts.other += 1
 
     def _copy(self, entry: Entry, target: bytes) -> None:
         entry.kind = _FILE

@@ -8,6 +8,7 @@ Source: SPEC U4, U5, U10, U21; docs/spec/entry-table.md, "Names"; LIMITS 6.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, Final
@@ -240,14 +241,19 @@ class Walk:
 
 
 def data_extents(file: int, size: int) -> Iterator[Extent]:
-    """Yield offset and length of each run of data in an open file, up to ``size``."""
+    """Yield offset and length of each run of data in an open file, up to ``size``.
+
+    Where the file system cannot tell, the rest is data.
+    """
     at = 0
     while at < size:
         try:
             begin = os.lseek(file, at, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole is left
+            end = min(os.lseek(file, begin, os.SEEK_HOLE), size)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # which says that only a hole is left
+                yield (at, size - at)
             return
-        end = min(os.lseek(file, begin, os.SEEK_HOLE), size)
         if begin >= end:
             return
         yield (begin, end - begin)

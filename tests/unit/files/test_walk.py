@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -9,7 +10,7 @@ import pytest
 
 from datamover.files import xattr
 from datamover.files.entry import EntryFlag, Kind
-from datamover.files.walk import Walk, archived_root
+from datamover.files.walk import Walk, archived_root, data_extents
 
 
 def walked(*roots, **given):
@@ -85,6 +86,19 @@ def test_the_data_of_a_sparse_file_is_found(root):
             found[entry.path] = list(walk.extents(entry))
 
     assert found == {b"root/sparse": [(1 << 20, 4096)]}
+
+
+def test_where_holes_cannot_be_asked_for_the_rest_is_data(root, monkeypatch):
+    (root / "file").write_bytes(b"x" * 100)
+
+    def refuse(*_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "lseek", refuse)
+    with (root / "file").open("rb") as file:
+        extents = list(data_extents(file.fileno(), 100))
+
+    assert extents == [(0, 100)]
 
 
 @pytest.mark.parametrize("fast", [True, False])

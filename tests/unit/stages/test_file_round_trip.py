@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -94,10 +95,13 @@ def source(tmp_path):
 def test_a_tree_comes_back_byte_for_byte_with_its_metadata(tmp_path, seed, buffer_size):
     source = make_tree(tmp_path / "source", seed, large=700_000)
 
+    planned = scanned(source, buffer_size=buffer_size).results
     outputs = archived(source, buffer_size=buffer_size)
     port = restored(outputs, tmp_path / "back", buffer_size=buffer_size)
 
     assert port.notices == []
+    for what in ("files", "directories", "other"):
+        assert port.results[what] == planned[what]
     assert_same_tree(source, tmp_path / "back" / "source")
     assert port.results["skipped"] == 0
 
@@ -733,3 +737,28 @@ def test_links_become_copies_where_links_cannot_be(source, tmp_path, monkeypatch
     assert (back / "second").read_bytes() == b"shared" * 100
     assert (back / "second").stat().st_mtime_ns == (source / "second").stat().st_mtime_ns
     assert not (back / "second").samefile(back / "first")
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_files(source):
+    class Forgetful(ScriptedPort):
+        def send(self, buffer, *, sequence=None):
+            super().send(buffer, sequence=sequence)
+            self.outputs.clear()
+
+    def peak(directories):
+        for number in range(directories):
+            (source / f"{number:03}").mkdir(exist_ok=True)
+            for name in range(50):
+                (source / f"{number:03}" / f"{name:03}").write_bytes(b"")
+        port = Forgetful(buffer_size=4096)
+        tracemalloc.start()
+        scan.run(port, scan.Settings(roots=(str(source),)))
+        taken = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return taken
+
+    peak(2)  # what is kept once for all: names of owners, buffers
+    few, many = peak(4), peak(60)
+
+    assert many < few + 16_000
