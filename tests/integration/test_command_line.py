@@ -306,6 +306,25 @@ def endless(tmp_path):
     return tmp_path / "pipe.toml"
 
 
+def test_a_pipe_may_write_its_data_to_standard_output(tmp_path):
+    (tmp_path / "pipe.toml").write_text(
+        'name = "copy"\n[[stage]]\nuse = "read"\nsettings = { path = "-" }\n'
+        '[[stage]]\nuse = "write"\nsettings = { path = "-" }\n'
+    )
+    done = subprocess.run(
+        [*PROGRAM, "pipe", "run", str(tmp_path / "pipe.toml")],
+        env=environment(),
+        input=b"payload" * 500_000,
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+    assert done.stdout == b"payload" * 500_000
+    assert b"pipe finished" in done.stderr
+    assert done.returncode == 0
+
+
 def members(session):
     """The processes of a session that are still alive."""
     found = []

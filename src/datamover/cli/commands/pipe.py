@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from datamover.pipe.spec import PipeSpec, load_spec
 __all__ = ["run", "show"]
 
 _LOOK_EVERY_S = 0.1
+_STANDARD = "-"
 
 
 def run(
@@ -44,13 +46,15 @@ def run(
         facts = {key: str(value) for key, value in given.items()}
         display.notice(Notice(kind=kind, stage=f"{stage}.{instance}", given=facts))
 
-    with Display(everywhere) as display, Monitor() as monitor:
-        live = monitor.start(pipe, on_notice=notice)
-        while not live.poll(_LOOK_EVERY_S):
-            display.progress(progress_of(live.statistics()))
-        outcome = live.outcome()
-    if everywhere.json or not everywhere.quiet:
-        render(record_of(outcome), everywhere)
+    # What we say must not end up in the data.
+    with redirect_stdout(sys.stderr) if _writes_output(pipe) else nullcontext():
+        with Display(everywhere) as display, Monitor() as monitor:
+            live = monitor.start(pipe, on_notice=notice)
+            while not live.poll(_LOOK_EVERY_S):
+                display.progress(progress_of(live.statistics()))
+            outcome = live.outcome()
+        if everywhere.json or not everywhere.quiet:
+            render(record_of(outcome), everywhere)
     return of_notices(notices)
 
 
@@ -64,6 +68,11 @@ def show(
         everywhere: The options that every command takes.
     """
     render(draw(lay_out(_load(spec), cache=last_level_cache())), everywhere)
+
+
+def _writes_output(pipe: PipeSpec) -> bool:
+    """Whether the tail writes to standard output."""
+    return bool(pipe.stages) and pipe.stages[-1].settings.get("path") == _STANDARD
 
 
 def _load(path: str) -> PipeSpec:
