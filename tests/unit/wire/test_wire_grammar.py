@@ -218,9 +218,8 @@ def test_a_medium_is_switched_in_the_middle_of_a_chunk(framing):
     reader, media = StreamReader(), []
     while not reader.is_complete:
         here = data[reader.position :]
-        for event in reader.take(here[: reader.header_length(here)]):
-            if isinstance(event, OptionsFound):
-                media.append(event.options.medium())
+        events = reader.take(here[: reader.header_length(here)])
+        media += [event.options.medium() for event in events if isinstance(event, OptionsFound)]
 
     assert media == ["disk", "tape"]
     assert reader.position == len(data)
