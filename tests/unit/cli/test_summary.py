@@ -65,7 +65,7 @@ def test_nothing_moved_has_no_rate_and_no_ratio(capsys):
 
 @pytest.mark.parametrize(
     ("notices", "status"),
-    [({}, 0), ({"cleaned": 2}, 0), ({"unreadable": 1}, 3), ({"unreadable": 0}, 0)],
+    [({}, 0), ({"archive": 2}, 0), ({"unreadable": 1}, 3), ({"unreadable": 0}, 0)],
 )
 def test_what_was_skipped_or_damaged_shows_in_the_status(notices, status):
     assert finish(summary("backup", notices=notices), Everywhere(quiet=True)) == status
