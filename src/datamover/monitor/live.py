@@ -323,6 +323,7 @@ class LivePipe:
             message = decode(data)
         except MalformedError as error:
             self._handle(TaskFailed(task, str(error)))
+            self._stop_task(task)  # unlike a stage that failed, it does not end by itself
         else:
             self._listen(task, message)
 

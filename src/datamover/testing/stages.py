@@ -112,9 +112,10 @@ class Dropping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hoarding:
-    """Whether to ask for more buffers than the share while none was given away."""
+    """How many buffers to keep: more than the share while none was given away is refused."""
 
     buffers: int = 1 << 20
+    then_hang: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +242,8 @@ def drop(port: MiddlePort, settings: Dropping) -> None:
 def hoard(port: MiddlePort, settings: Hoarding) -> None:
     """Allocate and keep."""
     kept = [port.alloc() for _ in range(settings.buffers)]
+    if settings.then_hang:
+        _hang()
     for buffer in port.incoming():
         port.send(buffer)
     for buffer in kept:
