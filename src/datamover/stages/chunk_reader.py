@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from datamover.media.medium import Reader
+    from datamover.wire.session import SessionFooter
 
 __all__ = ["ChunkReader"]
 
@@ -110,7 +111,7 @@ class ChunkReader:
         try:
             session = session_footer(self._read(self._size - HEADER_MAX, HEADER_MAX))
             at, limit = session.last_chunk_footer, session.length
-            _require(0 < at < limit < self._size, "is in no place of this file")
+            _require(self._ends_with(session) and 0 < at < limit, "is in no place of this file")
         except FormatError as error:
             start = max(0, self._size - _TAIL)
             tail = self._read(start, _TAIL)
@@ -126,10 +127,17 @@ class ChunkReader:
         at = view.rfind(ChunkFooter.MAGIC)
         while at >= 0:
             with suppress(FormatError):
-                if self._is_ours(ChunkFooter.decode(tail[at:])):
+                footer = ChunkFooter.decode(tail[at:])
+                # Where nothing is moved, the chunk begins as far before its footer as that says.
+                start = self._size - len(tail) + at - footer.length
+                if self._is_ours(footer) and self._read(start, 4) == ChunkHeader.MAGIC:
                     return at
             at = view.rfind(ChunkFooter.MAGIC, 0, at)
         return None
+
+    def _ends_with(self, session: SessionFooter) -> bool:
+        """Whether the file is as long as its session footer says."""
+        return session.length + len(session.encode()) == self._size
 
     def _is_ours(self, footer: ChunkFooter) -> bool:
         return footer.archive == self._archive and footer.chunk == self._chunk
@@ -200,9 +208,9 @@ class ChunkReader:
             first = self._opening().first_block
         with suppress(FormatError):
             session = session_footer(self._read(self._size - HEADER_MAX, HEADER_MAX))
-            if session.length < self._size:
+            after = None if first is None else first + session.blocks
+            if self._ends_with(session):
                 end = min(session.last_chunk_footer or session.length, session.length)
-                after = None if first is None else first + session.blocks
         if self._extent is not None:
             first, after = self._extent
         return first, after, end

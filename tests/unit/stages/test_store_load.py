@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
+from crc32c import crc32c
 
 from datamover.errors import MediumFullError, StopRequestedError, StoreError, UsageError
 from datamover.ids import ArchiveId, BlockNumber
@@ -17,6 +19,7 @@ from datamover.testing.media import FailingMedium
 from datamover.testing.port import ScriptedPort
 from datamover.units import Bytes, Nanoseconds
 from datamover.wire.archive import ArchiveHeader
+from datamover.wire.chunk import ChunkFooter, decode_table, encode_table
 from datamover.wire.stream import ArchiveEnded, BlockFound, StreamReader
 from datamover.wire.tag import Extension, TagFlag, TagHeader, TagKind, Transform
 
@@ -450,3 +453,78 @@ def test_a_block_that_was_moved_to_another_place_is_not_taken(tmp_path):
 
     assert [b for b, _ in loaded(port)] == [1, 2]
     assert [n["block"] for n in port.noticed("damaged")] == [0]
+
+
+def test_chunks_are_told_while_the_stream_goes_on(tmp_path):
+    class Watching(ScriptedPort):
+        told = 0
+
+        def free(self, buffer):
+            self.told = len(self.noticed("chunk"))
+            super().free(buffer)
+
+    port = Watching([block(n, b"x" * 900) for n in range(20)])
+    archive = HEADER.encode().hex()
+    store.run(port, store.Settings(directory=str(tmp_path), archive=archive, chunk_size=1500))
+
+    assert len(port.noticed("chunk")) == 20
+    assert 15 <= port.told < 20
+
+
+def forged(path, change) -> str:
+    """Rewrite the block table of a chunk by ``change``, with checksums that fit."""
+    name = names_in(path)[0]
+    data = (path / "chunks" / name).read_bytes()
+    at = data.rfind(ChunkFooter.MAGIC)
+    footer = ChunkFooter.decode(memoryview(data)[at:])
+    size = len(footer.encode())
+    lines = decode_table(footer, memoryview(data)[at + size :])
+    table = encode_table(change(lines))
+    new = replace(footer, table_crc=crc32c(table))
+    whole = data[:at] + new.encode() + table + data[at + size + len(table) :]
+    (path / "chunks" / name).write_bytes(whole)
+    return name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [lines[0], lines[1]._replace(offset=lines[0].offset), lines[2]],
+        lambda lines: [lines[0], lines[1]._replace(length=1 << 30), lines[2]],
+        lambda lines: [lines[0], lines[1]._replace(offset=1 << 60), lines[2]],
+        lambda lines: [lines[0], lines[1]._replace(header=1 << 20), lines[2]],
+        lambda lines: [lines[1], lines[0], lines[2]],
+        lambda lines: [lines[0]] * 3,
+    ],
+)
+def test_a_forged_table_is_not_followed(tmp_path, change):
+    do_store(tmp_path, BLOCKS[:3], chunk_size=9999)
+    port = do_load(tmp_path, [forged(tmp_path, change)])
+
+    assert loaded(port) == WHOLE[:3]
+    assert ["table" in str(n["reason"]) for n in port.noticed("damaged")] == [True]
+
+
+def test_a_block_that_comes_twice_in_a_walk_is_taken_once(tmp_path):
+    do_store(tmp_path, BLOCKS[:3], chunk_size=9999)
+    path = tmp_path / "chunks" / names_in(tmp_path)[0]
+    data = path.read_bytes()
+    first = data.find(b"DMtg")
+    second = data.find(b"DMtg", first + 1)
+    path.write_bytes(data[:second] + data[first:])
+    port = do_load(tmp_path, [path.name])
+
+    assert loaded(port) == WHOLE[:3]
+    assert any("second time" in str(n["reason"]) for n in port.noticed("damaged"))
+
+
+def test_a_block_that_was_cut_is_told_with_its_lengths(tmp_path):
+    do_store(tmp_path, BLOCKS[:3], chunk_size=9999)
+    path = tmp_path / "chunks" / names_in(tmp_path)[0]
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rfind(b"DMtg") + 200])
+    port = do_load(tmp_path, [path.name])
+    told = [n for n in port.noticed("damaged") if n.get("block") == 2]
+
+    assert loaded(port) == WHOLE[:2]
+    assert ["200 bytes" in str(n["reason"]) for n in told] == [True]

@@ -163,3 +163,11 @@ def test_lists_that_reach_beyond_a_tag_are_refused():
         data = bytearray(encode(TAG))
         data[at] = value
         refuse(lambda data=data: TagHeader.decode(with_version(bytes(data), 1, 0)))
+
+
+def test_a_table_of_another_length_than_its_blocks_need_is_refused():
+    footer = ChunkFooter(archive=bytes(16), chunk=0, blocks=3, length=0, table_crc=0)
+    data = bytearray(footer.encode())
+    data[12:16] = (3 * 28 + 1).to_bytes(4, "little")
+
+    refuse(lambda: ChunkFooter.decode(with_version(bytes(data), 1, 0)))
