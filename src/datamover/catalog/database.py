@@ -169,8 +169,10 @@ class Catalog:
 
 def _translate(error: DBAPIError, folder: Path) -> StoreError | MediumFullError:
     cause = error.orig
-    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    extended = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = extended & 0xFF
+    # A full disk first refuses the file that a WAL's readers share, under a name of its own.
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return MediumFullError(where=str(folder))
     if code in _FOREIGN or "no such" in str(cause):
         return CatalogError(store=str(folder), reason=f"the catalog cannot be used: {cause}")
