@@ -492,7 +492,7 @@ def test_kill_9_of_any_task_ends_the_pipe_and_names_it(monitor: Monitor, victim:
             gather.stage(),
         )
     )
-    until(monitor, lambda: flows(pipe))
+    until(monitor, lambda: flows(pipe) and len(pipe.pids) == 5)
     pids = dict(pipe.pids)
     task = pipe.layout.tasks[victim]
     began = time.monotonic()
@@ -509,6 +509,7 @@ def test_kill_9_of_any_task_ends_the_pipe_and_names_it(monitor: Monitor, victim:
 def test_a_killed_task_is_reported_with_the_number_it_had_received(monitor: Monitor) -> None:
     pipe = monitor.start(spec(count.stage(count=ENDLESS), carry.stage(hang_at=5), gather.stage()))
     until(monitor, lambda: pipe.statistics().stages[2].instances[0].buffers_in == 5)
+    until(monitor, lambda: len(pipe.pids) == 3)
     os.kill(pipe.pids[1], signal.SIGKILL)
 
     assert failure(pipe).sequence == 5
@@ -518,7 +519,7 @@ def test_a_fresh_buffer_has_no_number_to_report(monitor: Monitor) -> None:
     pipe = monitor.start(
         spec(count.stage(count=4), hoard.stage(buffers=2, then_hang=True), gather.stage())
     )
-    until(monitor, lambda: pipe.statistics().stages[1].instances[0].held == 2)
+    until(monitor, lambda: pipe.statistics().stages[1].instances[0].held == 2 and 1 in pipe.pids)
     os.kill(pipe.pids[1], signal.SIGKILL)
 
     assert failure(pipe).sequence == -1
@@ -527,7 +528,7 @@ def test_a_fresh_buffer_has_no_number_to_report(monitor: Monitor) -> None:
 def test_kill_9_of_the_fork_server_ends_every_pipe_and_task() -> None:
     with Monitor(preload=["datamover.testing.stages"]) as monitor:
         pipes = [monitor.start(spec(count.stage(count=ENDLESS), gather.stage())) for _ in range(2)]
-        until(monitor, lambda: all(flows(pipe) for pipe in pipes))
+        until(monitor, lambda: all(flows(pipe) and len(pipe.pids) == 2 for pipe in pipes))
         pids = [pid for pipe in pipes for pid in pipe.pids.values()]
         os.kill(monitor._launcher._server.pid, signal.SIGKILL)
         began = time.monotonic()
