@@ -202,7 +202,8 @@ class ChunkReader:
 
     def _expected(self) -> tuple[int | None, int | None, int]:
         """Return the first block, the one after the last, and where records end, if known."""
-        first = after = None
+        first: int | None = None
+        after: int | None = None
         end = self._size
         with suppress(FormatError):
             first = self._opening().first_block
