@@ -90,6 +90,12 @@ class Inlet:
         """Whether every producer's end was taken."""
         return not self._ends and not self._box
 
+    def untaken(self) -> bytes:
+        """Give up the tokens that were read in advance, as they were read."""
+        left = b"".join(TOKEN.pack(*token) for token in self._box)
+        self._box.clear()
+        return left
+
     def _fill(self, timeout: float | None) -> None:
         try:
             data = os.read(self._reader, self._size)

@@ -284,6 +284,8 @@ class TaskPort:
             raise OwnershipError(reason="the stage returned before its input ended")
         if self._open is not None:
             self._close_item()
+        if self._share is not None and (left := self._share.untaken()):
+            os.write(self._release[self._id], left)
         for _ in range(self._facts.consumers):
             self._put(TOKEN.pack(END, 0, 0))
 
