@@ -29,7 +29,9 @@ def damage(ended):
 
 
 def damaged_chunks(ended):
-    return {os.path.basename(str(one["chunk"])) for one in damage(ended) if "chunk" in one}
+    # Damage to a chunk's own records, which costs no block, comes with the file's "name".
+    found = [one.get("chunk") or one.get("name") for one in damage(ended)]
+    return {os.path.basename(str(name)) for name in found if name}
 
 
 def affected(ended):
@@ -198,7 +200,7 @@ def test_after_one_flipped_bit_all_other_files_come_back(seed, plain, tmp_path, 
     assert damaged_chunks(ended) == {victim.name}
     assert different <= affected(ended)
     assert restored.status != 0 or not different
-    assert len(different) <= 2
+    assert len(different) <= 3  # a block of 1 MiB holds parts of three of them
 
 
 def test_an_undamaged_store_gives_no_alarm(world, store, tmp_path, program):
