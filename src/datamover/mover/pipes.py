@@ -197,6 +197,7 @@ def load_stage(
         directory=str(store),
         archive=archive.hex(),
         chunks=[chunk.name for chunk in wanted],
+        extents=[(chunk.first_block, chunk.first_block + chunk.blocks) for chunk in wanted],
         ranges=[(one.start, one.stop) for one in blocks or ()],
     )
 
