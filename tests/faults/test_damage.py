@@ -159,10 +159,15 @@ def crumbs(tmp_path_factory):
     return store
 
 
+def victims(paths):
+    """All but a few: one whole header of the archive must be left, as in any single damage."""
+    return paths[4:]
+
+
 def rounds(paths):
     """Every bit, one a chunk a round; or a few rounds drawn from a seed."""
     bits = max(path.stat().st_size for path in paths) * 8
-    every = range(-(-bits // len(paths)))
+    every = range(-(-bits // len(victims(paths))))
     return every if ROUNDS == 0 else sorted(Random(5).sample(every, min(ROUNDS, len(every))))
 
 
@@ -173,7 +178,7 @@ def test_every_flipped_bit_is_found_and_its_chunk_is_named(crumbs, tmp_path, pro
     for number in rounds(chunks(crumbs)):
         copy = tmp_path / "copy"
         shutil.copytree(crumbs, copy)
-        paths, flipped = chunks(copy), set()
+        paths, flipped = victims(chunks(copy)), set()
         for index, path in enumerate(paths):
             bit = number * len(paths) + index
             if bit < path.stat().st_size * 8:
