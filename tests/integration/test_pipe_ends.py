@@ -452,6 +452,23 @@ def test_a_task_that_hangs_in_its_stage_is_ended_after_the_grace(
     assert not any(alive(pid) for pid in pids)
 
 
+def test_a_task_that_starts_after_the_grace_is_ended_at_once(monitor: Monitor) -> None:
+    server = monitor._launcher._server.pid
+    os.kill(server, signal.SIGSTOP)
+    try:
+        pipe = monitor.start(spec(count.stage(count=ENDLESS, delay_s=1e6), gather.stage()))
+        pipe.stop()
+        until(monitor, lambda: pipe._forced)
+        assert not pipe.pids
+    finally:
+        os.kill(server, signal.SIGCONT)
+    began = time.monotonic()
+    with pytest.raises(StopRequestedError):
+        pipe.wait()
+
+    assert time.monotonic() - began < BOUND_S
+
+
 def test_a_hang_does_not_keep_others_from_ending_after_a_failure(monitor: Monitor) -> None:
     pipe = monitor.start(
         spec(

@@ -123,9 +123,10 @@ class Wiring:
         table = self.segment.descriptors()
         owners: Counter[int] = Counter()
         for index in range(self.layout.geometry.buffers):
-            state, owner, *_ = DESCRIPTOR.unpack_from(table, index * 64)
-            if state == _OWNED:
-                owners[owner] += 1
+            found = DESCRIPTOR.unpack_from(table, index * 64)
+            # Its owner may be writing it: what is half written differs when it is read again.
+            if found[0] == _OWNED and found == DESCRIPTOR.unpack_from(table, index * 64):
+                owners[found[1]] += 1
         table.release()
         return owners
 

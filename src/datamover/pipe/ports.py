@@ -88,9 +88,16 @@ class HeadPort(Port, Protocol):
         Args:
             buffer: One that this instance owns.
             sequence: The buffer's place in the whole stream; only for heads with several
-                instances, which number their buffers densely between them.
+                instances, which number their buffers densely between them, each upwards.
 
-        Blocking: never.
+        Raises:
+            SequenceError: The number does not fit: see above; or an instance of several sends
+                what it received before its last ``receive``.
+            OwnershipError: The buffer is not this instance's; nothing was sent.
+            StopRequestedError: The monitor wants this task to end.
+
+        Blocking: never, but in an instance that drops far more than it sends: until the
+            receiver has caught up.
         Ownership: the next stage's; the handle is dead.
         """
         ...
