@@ -3,6 +3,7 @@
 SPEC A15, A16, A20-A25, C9, C13-C19.
 """
 
+import ctypes
 import os
 import signal
 import threading
@@ -663,3 +664,17 @@ def test_run_needs_no_monitor_of_the_caller() -> None:
     outcome = run(spec(count.stage(count=3), gather.stage()))
 
     assert outcome.results["gather"][0]["count"] == 3
+
+
+@head
+def raises_while_a_view_is_in_use(port) -> None:
+    buffer = port.alloc()
+    in_use = (ctypes.c_char * 1).from_buffer(buffer.data)
+    raise LookupError(f"the reason, not the view: {len(in_use)}")
+
+
+@pytest.mark.parametrize("mode", LOCAL)
+def test_a_view_in_use_does_not_hide_why_a_stage_failed(monitor: Monitor, mode: Mode) -> None:
+    pipe = monitor.start(spec(raises_while_a_view_is_in_use.stage(), gather.stage(), mode=mode))
+
+    assert failure(pipe).cause.startswith("LookupError: the reason")
