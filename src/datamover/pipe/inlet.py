@@ -31,7 +31,8 @@ _BATCH: Final = 64
 class Inlet:
     """Takes tokens until every producer has sent its end.
 
-    Invariant: tokens in ``_box`` are this task's, and nobody else's.
+    Attributes:
+        box: Tokens that were read and not taken: this task's, and nobody else's.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Inlet:
         self._waiter = waiter
         self._counters = counters
         self._before_wait = before_wait
-        self._box: deque[tuple[int, int, int]] = deque()
+        self.box: deque[tuple[int, int, int]] = deque()
 
     def take(self, timeout: float | None) -> tuple[int, int, int] | None:
         """Return the next token (index, used, sequence); ``None`` after the last end.
@@ -74,7 +75,7 @@ class Inlet:
 
         Blocking: until one comes, at most ``timeout`` seconds.
         """
-        box = self._box
+        box = self.box
         while True:
             if not box:
                 if not self._ends:
@@ -88,12 +89,12 @@ class Inlet:
     @property
     def has_ended(self) -> bool:
         """Whether every producer's end was taken."""
-        return not self._ends and not self._box
+        return not self._ends and not self.box
 
     def untaken(self) -> bytes:
         """Give up the tokens that were read in advance, as they were read."""
-        left = b"".join(TOKEN.pack(*token) for token in self._box)
-        self._box.clear()
+        left = b"".join(TOKEN.pack(*token) for token in self.box)
+        self.box.clear()
         return left
 
     def _fill(self, timeout: float | None) -> None:
@@ -106,7 +107,7 @@ class Inlet:
     def _keep(self, data: bytes) -> None:
         if len(data) % TOKEN.size or not data:
             raise PipeError
-        self._box.extend(TOKEN.iter_unpack(data))
+        self.box.extend(TOKEN.iter_unpack(data))
 
     def _wait_for(self, timeout: float | None) -> bytes:
         if self._before_wait is not None:

@@ -29,6 +29,8 @@ __all__ = ["LaidStage", "Layout", "Task", "lay_out"]
 _ORDER: Final = "order"
 _LEAST_SHARE: Final = 2
 _USUAL_SHARE: Final = 4
+_MOST_SHARE: Final = 64
+_WARM: Final = 4 << 20
 _LEAST_POOL: Final = 8
 _MAX_INSTANCES: Final = 256
 _MAX_STAGES: Final = 64
@@ -214,7 +216,10 @@ def _shares(
 def _pool(spec: PipeSpec, fixed: int, free: int, cache: Bytes) -> int:
     slot = TAG_SIZE + spec.buffer_size + TRAILER_SIZE
     fits = (cache // 2 // slot - fixed) // free if free else 0
-    share = min(_USUAL_SHARE, max(_LEAST_SHARE, fits))
+    # Small buffers: enough of them that a task finds many when it is woken.  Large ones: few, so
+    # that they stay in the cache between the task that writes and the one that reads.
+    many = min(_MOST_SHARE, _WARM // slot // free) if free else 0
+    share = min(max(_USUAL_SHARE, many), max(_LEAST_SHARE, fits))
     pool = fixed + free * share
     return max(pool, min(_LEAST_POOL, cache // 2 // slot))
 

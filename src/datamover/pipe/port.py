@@ -26,7 +26,7 @@ from datamover.pipe.inlet import Inlet
 from datamover.pipe.order import Resequencer
 from datamover.pipe.stage import FanOut, Role
 from datamover.shm.buffer import TAG_SIZE
-from datamover.shm.segment import DESCRIPTOR
+from datamover.shm.segment import DESCRIPTOR, OWNER
 from datamover.shm.statistics import Wait
 from datamover.shm.tokens import COMPLETE, END, TOKEN
 
@@ -71,6 +71,7 @@ class TaskPort:
         self.buffer_size = int(segment.geometry.buffer_size)
         self._facts = facts
         self._segment = segment
+        self._handle = segment.buffer
         self._words = segment.words
         self._descriptors = segment.descriptors()
         self._control = control
@@ -106,6 +107,8 @@ class TaskPort:
             if facts.producers
             else None
         )
+        # Tokens that need neither order nor counting: the way that most buffers take.
+        self._straight = self._input.box if self._input and not self._order else None
         self._share = (
             Inlet(
                 facts.descriptors.free[str(facts.id)],
@@ -129,15 +132,12 @@ class TaskPort:
         share = self._share
         if share is None:
             raise self._refused("alloc")
-        token = share.take(timeout)
+        token = share.box.popleft() if share.box else share.take(timeout)
         if token is None:
             raise self._refused("alloc")
-        me = self._id
-        buffer = self._segment.buffer(token[0], me)
-        self._held[buffer.index] = buffer
-        DESCRIPTOR.pack_into(
-            self._descriptors, buffer.index * _RECORD, _OWNED, me, me, 0, 0, 0, 0, 0
-        )
+        index, me = token[0], self._id
+        buffer = self._held[index] = self._handle(index, me)
+        OWNER.pack_into(self._descriptors, index * _RECORD, _OWNED, me)
         return buffer
 
     def receive(self, *, timeout: float | None = None) -> Buffer | None:
@@ -146,31 +146,20 @@ class TaskPort:
             raise StopRequestedError
         if self._open is not None:
             self._close_item()
-        token = self._next(timeout)
+        box = self._straight
+        token = box.popleft() if box and box[0][0] < self._buffers else self._next(timeout)
         if token is None:
             return None
         index, used, sequence = token
         if index >= self._buffers:
             raise OwnershipError(index=index, reason="the pool has no such buffer")
         at = index * _RECORD
-        _, _, allocator, flags, _, part, _, tag_used = DESCRIPTOR.unpack_from(self._descriptors, at)
-        buffer = self._segment.buffer(index, allocator)
+        _, _, allocator, _, _, _, _, tag_used = DESCRIPTOR.unpack_from(self._descriptors, at)
+        buffer = self._held[index] = self._handle(index, allocator)
         buffer.used = used
         buffer.sequence = sequence
         buffer.tag_used = tag_used
-        DESCRIPTOR.pack_into(
-            self._descriptors,
-            at,
-            _OWNED,
-            self._id,
-            allocator,
-            flags,
-            sequence,
-            part,
-            used,
-            tag_used,
-        )
-        self._held[index] = buffer
+        OWNER.pack_into(self._descriptors, at, _OWNED, self._id)
         if self._keeps_stamp:
             self._open, self._parts = sequence, 0
         self._counters.received(used, sequence)
@@ -223,18 +212,7 @@ class TaskPort:
             raise OwnershipError(index=index, reason="freed by a stage that does not own it")
         del self._held[index]
         buffer.kill()
-        DESCRIPTOR.pack_into(
-            self._descriptors,
-            index * _RECORD,
-            _FREE,
-            self._id,
-            allocator,
-            0,
-            0,
-            0,
-            0,
-            0,
-        )
+        OWNER.pack_into(self._descriptors, index * _RECORD, _FREE, self._id)
         os.write(self._release[allocator], TOKEN.pack(index, 0, 0))
 
     def incoming(self) -> Iterator[Buffer]:

@@ -23,10 +23,13 @@ from datamover.errors import (
 from datamover.shm.buffer import TAG_SIZE, TRAILER_SIZE, Buffer
 from datamover.units import Bytes
 
-__all__ = ["DESCRIPTOR", "Geometry", "Segment"]
+__all__ = ["DESCRIPTOR", "OWNER", "Geometry", "Segment"]
 
 DESCRIPTOR: Final = struct.Struct("<IIIIQIII")
 """state, owner, allocator, flags, sequence, part, used, tag_used."""
+
+OWNER: Final = struct.Struct("<II")
+"""state, owner: the beginning of a descriptor."""
 
 _PAGE: Final = 4096
 _MAGIC: Final = b"DMSEGMNT"
