@@ -47,6 +47,7 @@ def _line(stage: LaidStage, width: int) -> str:
         text
         for holds, text in (
             (stage.inserted, "inserted by the engine"),
+            (stage.joined, "in the task before it"),
             (stage.resequences, "resequencer before it"),
             (stage.stamps, "sequencer behind it"),
         )
@@ -58,6 +59,8 @@ def _line(stage: LaidStage, width: int) -> str:
 
 
 def _between(sender: LaidStage, receiver: LaidStage) -> str:
+    if receiver.joined:
+        return _ARROW
     if receiver.instances > 1:
         return _SPREAD
     return _GATHER if sender.instances > 1 else _ARROW
@@ -87,6 +90,7 @@ def _values(layout: Layout) -> dict[str, object]:
                 "sequencer": stage.stamps,
                 "resequencer": stage.resequences,
                 "inserted": stage.inserted,
+                "joined": stage.joined,
             }
             for stage in layout.stages
         ],

@@ -26,10 +26,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
-from datamover.pipe.control import SocketControl
+from datamover.pipe.crew import run_crew
 from datamover.pipe.facts import TaskFacts
-from datamover.pipe.task import run_task
-from datamover.pipe.waiter import PollWaiter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +47,7 @@ LARGEST_REQUEST: Final = 190_000
 """Bytes of a request: what a socket takes where the system's limits are as usual."""
 
 ADOPTING: Final = "DATAMOVER_ADOPTING"
-_MOST_DESCRIPTORS: Final = 253
+MOST_DESCRIPTORS: Final = 253
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _M_TRIM_THRESHOLD: Final = -1
@@ -66,10 +64,10 @@ class Preload(msgspec.Struct, frozen=True, tag="preload"):
 
 
 class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
-    """Fork a task."""
+    """Fork a task, or several that are joined."""
 
     ticket: int
-    facts: TaskFacts
+    crew: list[TaskFacts]
     main: str = ""
 
 
@@ -165,25 +163,19 @@ class _Server:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(status)  # the server was killed before the kernel knew we go with it
-            facts = spawn.facts
-            set_name(f"dm:{facts.stage}.{facts.instance}")
+            set_name(f"dm:{spawn.crew[0].stage}.{spawn.crew[0].instance}")
             # A task that is woken lets the one that woke it go on: with more tasks than processors
             # it then finds several tokens at once.  Worth 10 to 20 % (docs/decisions/0008).
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
             self._connection.close()
             for descriptor in self._children:
                 os.close(descriptor)
-            facts = msgspec.structs.replace(
-                facts, descriptors=facts.descriptors.renumbered(numbers)
-            )
-            connection = socket.socket(fileno=facts.descriptors.control)
-            waiter = PollWaiter(facts.descriptors.control)
-            good = run_task(
-                facts,
-                control=SocketControl(connection),
-                waiter=waiter,
-                prepare=lambda: _adopt_main(spawn.main),
-            )
+            left = iter(numbers)
+            crew = [
+                msgspec.structs.replace(facts, descriptors=facts.descriptors.renumbered(left))
+                for facts in spawn.crew
+            ]
+            good = run_crew(crew, prepare=lambda: _adopt_main(spawn.main))
             status = 0 if good else 1
         finally:
             with contextlib.suppress(OSError, ValueError):
@@ -205,7 +197,7 @@ class _Server:
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     numbers = array.array("i")
-    room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * numbers.itemsize)
+    room = socket.CMSG_SPACE(MOST_DESCRIPTORS * numbers.itemsize)
     try:
         data, ancillary, _, _ = connection.recvmsg(LARGEST_REQUEST, room, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:  # the monitor was killed before it read all of our answers

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from datamover.errors import PipeError, SpecError
-from datamover.monitor.forkserver import LARGEST_REQUEST, Exited, Preload, Spawn, Started
+from datamover.monitor.forkserver import (
+    LARGEST_REQUEST,
+    MOST_DESCRIPTORS,
+    Exited,
+    Preload,
+    Spawn,
+    Started,
+)
 
 if TYPE_CHECKING:
     from datamover.pipe.facts import TaskFacts
@@ -58,23 +65,30 @@ class Launcher:
         """Have the server import modules now, so that no task has to."""
         self._send(_ENCODER.encode(Preload(modules, _path())), [])
 
-    def spawn(self, facts: TaskFacts) -> int:
-        """Ask for a task; return its ticket, which ``reports`` will name.
+    def spawn(self, crew: list[TaskFacts]) -> int:
+        """Ask for a task, or for several in one process; return the ticket that reports name.
 
         Raises:
             PipeError: The server is gone.
-            SpecError: The settings are too large for a message.
+            SpecError: The settings or the descriptors are too many for a message.
 
-        Ownership: the descriptors in ``facts`` stay the caller's; the task gets duplicates.
+        Ownership: the descriptors in ``crew`` stay the caller's; the task gets duplicates.
         """
         self._tickets += 1
-        data = _ENCODER.encode(Spawn(self._tickets, facts, _main_path(facts.use)))
+        main = next((path for facts in crew if (path := _main_path(facts.use))), "")
+        numbers = [number for facts in crew for number in facts.descriptors.numbers()]
+        data = _ENCODER.encode(Spawn(self._tickets, crew, main))
+        if len(numbers) > MOST_DESCRIPTORS:
+            raise SpecError(
+                reason=f"stage {crew[0].stage} and those joined to it need {len(numbers)} "
+                f"descriptors, a task can be given {MOST_DESCRIPTORS}"
+            )
         if len(data) > LARGEST_REQUEST:
             raise SpecError(
-                reason=f"stage {facts.stage}: {len(data)} bytes of settings, "
+                reason=f"stage {crew[0].stage}: {len(data)} bytes of settings, "
                 f"a task can be given {LARGEST_REQUEST}"
             )
-        self._send(data, facts.descriptors.numbers())
+        self._send(data, numbers)
         return self._tickets
 
     def reports(self) -> list[Started | Exited] | None:

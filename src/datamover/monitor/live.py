@@ -35,10 +35,10 @@ from datamover.monitor.core import (
 )
 from datamover.monitor.statistics import PipeStatistics, read_statistics
 from datamover.monitor.wiring import Wiring
-from datamover.pipe.control import DirectControl, Message, SocketControl, decode
+from datamover.pipe.control import DirectControl, Message, decode
+from datamover.pipe.crew import run_crew
 from datamover.pipe.inline import InlineScheduler
 from datamover.pipe.task import run_task
-from datamover.pipe.waiter import PollWaiter
 
 if TYPE_CHECKING:
     import socket
@@ -212,6 +212,13 @@ class LivePipe:
         while control is not None and (data := _receive(control)):
             self._understand(task, data)
 
+    def ended(self, tasks: list[int], status: int) -> None:
+        """Learn that the process of these tasks is no more; hear first what they had said."""
+        for task in tasks:
+            self.hear_all(task)
+        for task in tasks:
+            self.exited(task, status)
+
     def exited(self, task: int, status: int) -> None:
         """Learn that a task is no more."""
         self.pids.pop(task, None)
@@ -237,24 +244,22 @@ class LivePipe:
                 self._hung.add(task)
             self.exited(task, -signal.SIGKILL)
 
-    def start_thread(self, task: Task) -> None:
-        """Run a task as a thread of this process."""
-        facts = self.wiring.facts(task)
-        connection = self.wiring.take_socket(task)
-        definition = self.layout.stages[task.stage].definition
+    def start_thread(self, crew: list[Task]) -> None:
+        """Run a task, or several that are joined, as a thread of this process."""
+        facts = [self.wiring.facts(task) for task in crew]
+        for task in crew:
+            self.wiring.take_socket(task).detach()  # it is the thread's from here on
+        definitions = [self.layout.stages[task.stage].definition for task in crew]
 
         def body() -> None:
-            with connection:
-                run_task(
-                    facts,
-                    control=SocketControl(connection),
-                    waiter=PollWaiter(connection.fileno()),
-                    definition=definition,
-                )
-            self._let_go(task.id)
+            run_crew(facts, definitions=definitions)
+            for task in crew:
+                self._let_go(task.id)
 
-        thread = threading.Thread(target=body, name=f"{facts.stage}.{facts.instance}", daemon=True)
-        self._threads[task.id] = thread
+        name = f"{facts[0].stage}.{facts[0].instance}"
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        for task in crew:
+            self._threads[task.id] = thread
         thread.start()
 
     def add_inline(self, task: Task) -> None:

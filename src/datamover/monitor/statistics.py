@@ -97,7 +97,7 @@ def read_statistics(wiring: Wiring, pipe: str, started: float) -> PipeStatistics
             )
             for task in tasks
         )
-        queue = wiring.queues[place - 1].depth() if place and wiring.queues else 0
+        queue = wiring.depth(place)
         stages.append(StageStatistics(stage=stage.name, queue=queue, instances=instances))
     return PipeStatistics(pipe=pipe, elapsed_s=time.monotonic() - started, stages=tuple(stages))
 

@@ -34,6 +34,7 @@ __all__ = ["Monitor", "run"]
 
 _COUNTER: Final = itertools.count()
 _OURS: Final = "datamover.stages."
+_NO_PROCESS: Final = 71  # EX_OSERR
 _TICK: Final = 0.5
 
 
@@ -54,7 +55,7 @@ class Monitor:
         self._preload = preload or []
         self._imported: set[str] = set()
         self._pipes: list[LivePipe] = []
-        self._tickets: dict[int, tuple[LivePipe, int]] = {}
+        self._tickets: dict[int, tuple[LivePipe, list[int]]] = {}
 
     def __enter__(self) -> Self:
         """Use it in a ``with`` statement."""
@@ -110,7 +111,9 @@ class Monitor:
             self._launch(pipe)
         except BaseException:
             pipe.stop("a task that could not be started")
-            started = {task for owner, task in self._tickets.values() if owner is pipe}
+            started = {
+                task for owner, tasks in self._tickets.values() if owner is pipe for task in tasks
+            }
             pipe.abandon(started)
             if pipe.is_over:
                 self._forget(pipe)
@@ -119,18 +122,20 @@ class Monitor:
 
     def _launch(self, pipe: LivePipe) -> None:
         self._import_once(pipe)
-        for task in pipe.layout.tasks:
-            mode = pipe.layout.stages[task.stage].mode
+        for crew in pipe.layout.crews():
+            mode = pipe.layout.stages[crew[0].stage].mode
             if mode is Mode.PROCESS:
                 self.warm_up()
                 assert self._launcher is not None  # noqa: S101 - warm_up has just made it
-                ticket = self._launcher.spawn(pipe.wiring.facts(task))
-                self._tickets[ticket] = (pipe, task.id)
-                pipe.wiring.give_away(task)
+                ticket = self._launcher.spawn([pipe.wiring.facts(task) for task in crew])
+                self._tickets[ticket] = (pipe, [task.id for task in crew])
+                for task in crew:
+                    pipe.wiring.give_away(task)
             elif mode is Mode.THREAD:
-                pipe.start_thread(task)
+                pipe.start_thread(crew)
             else:
-                pipe.add_inline(task)
+                for task in crew:
+                    pipe.add_inline(task)
 
     def _import_once(self, pipe: LivePipe) -> None:
         """Have the server import our own stages, rather than each task; users' stay in theirs."""
@@ -199,18 +204,17 @@ class Monitor:
             self._lose_server()
             return
         for report in reports:
-            pipe, task = self._tickets[report.ticket]
+            pipe, tasks = self._tickets[report.ticket]
             match report:
                 case Started(pid=pid) if pid:
-                    pipe.began(task, pid)
+                    for task in tasks:
+                        pipe.began(task, pid)
                 case Started():
                     del self._tickets[report.ticket]
-                    pipe.hear_all(task)
-                    pipe.exited(task, 71)
+                    pipe.ended(tasks, _NO_PROCESS)
                 case Exited(status=status):
                     del self._tickets[report.ticket]
-                    pipe.hear_all(task)
-                    pipe.exited(task, status)
+                    pipe.ended(tasks, status)
 
     def _lose_server(self) -> None:
         """The fork server died, and every task of it: end their pipes."""
@@ -218,9 +222,8 @@ class Monitor:
             self._selector.unregister(self._launcher)
             self._launcher.close()
             self._launcher = None
-        for pipe, task in list(self._tickets.values()):
-            pipe.hear_all(task)
-            pipe.exited(task, -signal.SIGKILL)
+        for pipe, tasks in list(self._tickets.values()):
+            pipe.ended(tasks, -signal.SIGKILL)
         self._tickets.clear()
 
     def _forget(self, pipe: LivePipe) -> None:

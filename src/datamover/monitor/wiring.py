@@ -34,6 +34,7 @@ class Wiring:
         self.layout = layout
         self.segment = Segment.create(layout.geometry)
         self.queues: list[TokenQueue] = []
+        self._inputs: dict[int, list[TokenQueue]] = {}
         self.free: dict[int, TokenQueue] = {}
         self.sockets: dict[int, socket.socket] = {}
         self._theirs: dict[int, socket.socket] = {}
@@ -47,8 +48,11 @@ class Wiring:
         layout = self.layout
         # Room for every buffer, every end and every completion that may wait at once.
         tokens = 2 * layout.geometry.buffers + 2 * len(layout.tasks)
-        for _ in layout.stages[1:]:
-            self.queues.append(TokenQueue(tokens))  # one by one, so that ``close`` finds each
+        for place, stage in enumerate(layout.stages[1:], start=1):
+            # One by one, so that ``close`` finds each.
+            for _ in range(stage.instances if stage.joined else 1):
+                self.queues.append(TokenQueue(tokens))
+                self._inputs.setdefault(place, []).append(self.queues[-1])
         table = self.segment.descriptors()
         for task in layout.allocators():
             queue = self.free[task.id] = TokenQueue(len(task.buffers) + 1)
@@ -64,7 +68,7 @@ class Wiring:
     def facts(self, task: Task) -> TaskFacts:
         """Return what a task is told; the descriptor numbers are this process's."""
         stage = self.layout.stages[task.stage]
-        last = task.stage == len(self.layout.stages) - 1
+        source, target = self._input(task.stage, task), self._input(task.stage + 1, task)
         return TaskFacts(
             id=task.id,
             pipe=self.layout.name,
@@ -77,8 +81,8 @@ class Wiring:
             descriptors=Descriptors(
                 segment=self.segment.descriptor,
                 control=self._theirs[task.id].fileno(),
-                input=self.queues[task.stage - 1].reader if task.stage else -1,
-                output=-1 if last else self.queues[task.stage].writer,
+                input=source.reader if source else -1,
+                output=target.writer if target else -1,
                 free={str(task.id): self.free[task.id].reader} if task.buffers else {},
                 release={str(owner): queue.writer for owner, queue in self.free.items()},
             ),
@@ -89,7 +93,18 @@ class Wiring:
             resequences=stage.resequences,
             fan_out=stage.definition.info.fan_out.value,
             window=self._window(task) if stage.resequences else 0,
+            joined=stage.joined,
+            hands_over=target is not None and self.layout.stages[task.stage + 1].joined,
         )
+
+    def depth(self, stage: int) -> int:
+        """How many tokens wait in front of a stage; 0 in front of the head."""
+        return sum(queue.depth() for queue in self._inputs.get(stage, ()))
+
+    def _input(self, stage: int, task: Task) -> TokenQueue | None:
+        """The queue in front of ``stage`` that ``task`` reads or writes."""
+        queues = self._inputs.get(stage)
+        return queues[task.instance if len(queues) > 1 else 0] if queues else None
 
     def _window(self, task: Task) -> int:
         """Behind middles a completion may close a gap; behind heads only a buffer can."""
@@ -136,5 +151,6 @@ class Wiring:
             queue.close()
         for end in [*self.sockets.values(), *self._theirs.values()]:
             end.close()
+        self._inputs = {}
         self.queues, self.free, self.sockets, self._theirs = [], {}, {}, {}
         self.segment.close()

@@ -92,7 +92,8 @@ def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch
     codec = Codec.parse(settings.codec)
     with Monitor(preload=list(PRELOAD)) as monitor:
         monitor.warm_up()
-        store.unlock()
+        if not settings.dry_run:
+            store.unlock_soon()
         job = Job(_KIND, watch, monitor=monitor, counts=_COUNTS)
         with _forecast(roots, settings) as forecast:
             job.forecast = forecast

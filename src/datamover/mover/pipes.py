@@ -1,7 +1,9 @@
 """The pipes of backup, restore and verify: which stages, in which order, with how many buffers.
 
-    scan > collect xp > inspect > index > checksum > compress xp > encrypt > store
-    load > (decrypt | expand xp | verify: the declared transforms, last first) > restore
+    scan > (collect + inspect) xp > index > (checksum + compress + encrypt) xp > store
+    load > (decrypt + expand + verify: the declared transforms, last first) xp > restore
+
+What stands in brackets is joined: it runs in one task, p times.
 
 Source: seed FIG. 7, FIG. 8; SPEC E1-E6, F2, F3, N9; docs/ARCHITECTURE.md.
 """
@@ -123,9 +125,9 @@ def writing(
             one_file_system=one_file_system,
         ),
         _stage("collect", instances=workers, roots=roots),
-        _stage("inspect"),
+        _stage("inspect", instances=workers, joined=True),
         _stage("index", share=_INDEX_SHARE),
-        _stage("checksum"),
+        _stage("checksum", instances=workers),
     ]
     declared: list[int] = [TransformId.CRC32C]
     if codec.name != "none":
@@ -134,13 +136,23 @@ def writing(
                 "compress",
                 instances=workers,
                 share=_WORKER_SHARE,
+                joined=True,
                 codec=codec.name,
                 level=codec.level,
             )
         )
         declared.append(_CODEC_IDS[codec.name])
     if cipher != "none":
-        stages.append(_stage("encrypt", key=key.hex(), archive=archive.hex(), cipher=cipher))
+        stages.append(
+            _stage(
+                "encrypt",
+                instances=workers,
+                joined=True,
+                key=key.hex(),
+                archive=archive.hex(),
+                cipher=cipher,
+            )
+        )
         declared.append(_CIPHER_IDS[cipher])
     return _pipe("backup", [*stages, tail]), tuple(declared)
 
@@ -163,13 +175,24 @@ def reading(
     workers = max(1, min(jobs, _MOST_WORKERS))
     stages = [head]
     for transform in reversed(list(declared)):
+        joined = len(stages) > 1
         match _INVERSES.get(transform):
             case "expand":
-                stages.append(_stage("expand", instances=workers, share=_WORKER_SHARE))
+                stages.append(
+                    _stage("expand", instances=workers, share=_WORKER_SHARE, joined=joined)
+                )
             case "decrypt":
-                stages.append(_stage("decrypt", key=key.hex(), archive=archive.hex()))
+                stages.append(
+                    _stage(
+                        "decrypt",
+                        instances=workers,
+                        joined=joined,
+                        key=key.hex(),
+                        archive=archive.hex(),
+                    )
+                )
             case "verify":
-                stages.append(_stage("verify"))
+                stages.append(_stage("verify", instances=workers, joined=joined))
             case _:
                 raise MalformedError(what="archive header", reason=f"transform {transform}")
     return _pipe(name, [*stages, tail])
@@ -202,8 +225,12 @@ def load_stage(
     )
 
 
-def _stage(use: str, *, instances: int = 1, share: int = 0, **settings: object) -> StageSpec:
-    return StageSpec(use=use, instances=instances, share=share, settings=_plain(settings))
+def _stage(
+    use: str, *, instances: int = 1, share: int = 0, joined: bool = False, **settings: object
+) -> StageSpec:
+    return StageSpec(
+        use=use, instances=instances, share=share, joined=joined, settings=_plain(settings)
+    )
 
 
 def _plain(settings: Mapping[str, object]) -> dict[str, object]:

@@ -78,6 +78,7 @@ def restore(
     """
     with Monitor(preload=list(PRELOAD)) as monitor:
         monitor.warm_up()
+        store.unlock_soon()
         record = store.find(archive)
         key = store.archive_key(record)
         wanted = [os.fsencode(path).removeprefix(b"./").strip(b"/") for path in paths]

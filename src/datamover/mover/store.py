@@ -6,6 +6,7 @@ Source: docs/spec/store.md; docs/spec/keys.md; SPEC E3, F1; DESIGN D10, D12.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from datamover.codec.keys import KdfParameters, derive_key, unwrap_key, wrap_key
 from datamover.codec.registry import CIPHERS
 from datamover.errors import (
     ArchiveMissingError,
+    DataMoverError,
     PassphraseError,
     SealError,
     StoreError,
@@ -137,6 +139,7 @@ class Store:
         self.chunks, self.tmp, self.active = (path / name for name in _FOLDERS)
         self._passphrase = passphrase
         self._key: bytes | None = None
+        self._opener: _Opener | None = None
         self._catalog: Catalog | None = None
 
     @classmethod
@@ -187,6 +190,9 @@ class Store:
         if self._catalog is not None:
             self._catalog.close()
             self._catalog = None
+        if self._opener is not None:
+            self._opener.join()
+            self._opener = None
         self._key = None
 
     def __enter__(self) -> Self:
@@ -200,6 +206,17 @@ class Store:
     ) -> None:
         self.close()
 
+    def unlock_soon(self) -> None:
+        """Begin to derive the key beside whatever comes next; ``unlock`` takes it, or its error.
+
+        Raises:
+            PassphraseError: There is none.
+
+        Blocking: as long as a person types.
+        """
+        if self._key is None and self._opener is None and self.description.is_encrypted:
+            self._opener = _Opener(self.description, self._passphrase)
+
     def unlock(self) -> bytes:
         """Return the store's key, asking for the passphrase if need be; empty without encryption.
 
@@ -209,7 +226,8 @@ class Store:
         Blocking: as long as a person types, and a fraction of a second to derive the key.
         """
         if self._key is None:
-            self._key = _unlock(self.description, self._passphrase)
+            self.unlock_soon()
+            self._key = self._opener.key() if self._opener else b""
         return self._key
 
     def new_archive(self, label: Label) -> NewArchive:
@@ -355,12 +373,36 @@ def _describe(passphrase: bytes | None, cipher: str, kdf: KdfParameters | None) 
     )
 
 
-def _unlock(description: Description, passphrase: Callable[[], bytes] | None) -> bytes:
+class _Opener(threading.Thread):
+    """Derives a store's key: a fraction of a second in which Python may run on."""
+
+    def __init__(self, description: Description, passphrase: Callable[[], bytes] | None) -> None:
+        if passphrase is None:
+            raise PassphraseError(reason="the store is encrypted, and no passphrase was given")
+        super().__init__(name="unlock", daemon=True)
+        self._description = description
+        self._given = passphrase()
+        self._found: bytes | DataMoverError = b""
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._found = _unwrap(self._description, self._given)
+        except DataMoverError as error:
+            self._found = error
+
+    def key(self) -> bytes:
+        """Wait for the key; raise what kept it from being found."""
+        self.join()
+        if isinstance(self._found, DataMoverError):
+            raise self._found
+        return self._found
+
+
+def _unwrap(description: Description, passphrase: bytes) -> bytes:
     if description.kdf is None or description.wrapped_key is None:
         return b""
-    if passphrase is None:
-        raise PassphraseError(reason="the store is encrypted, and no passphrase was given")
-    key = derive_key(passphrase(), description.kdf)
+    key = derive_key(passphrase, description.kdf)
     try:
         return unwrap_key(description.wrapped_key, by=key, context=description.context)
     except SealError:

@@ -47,6 +47,7 @@ def verify(store: Store, archive: str | None, watch: Watch) -> Summary:
     started = time.monotonic()
     with Monitor(preload=list(PRELOAD)) as monitor:
         monitor.warm_up()
+        store.unlock_soon()
         records = (
             store.catalog.map.archives(ArchiveState.COMPLETE)
             if archive is None

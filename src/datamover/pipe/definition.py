@@ -50,6 +50,7 @@ class Definition:
         share: int = 0,
         on_quota: OnQuota = OnQuota.WAIT,
         mode: Mode | None = None,
+        joined: bool = False,
         **settings: object,
     ) -> StageSpec:
         """Return this stage as a part of a pipe; ``settings`` are its own."""
@@ -61,6 +62,7 @@ class Definition:
             share=share,
             on_quota=on_quota,
             mode=mode,
+            joined=joined,
             definition=self,
         )
 

@@ -5,7 +5,7 @@ Source: seed, "Attachments"; SPEC C12; docs/spec/shm-layout.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -33,9 +33,8 @@ class Descriptors(msgspec.Struct, frozen=True, kw_only=True):
         found = [n for n in fixed if n >= 0]
         return [*found, *self.free.values(), *self.release.values()]
 
-    def renumbered(self, numbers: list[int]) -> Descriptors:
+    def renumbered(self, left: Iterator[int]) -> Descriptors:
         """Return the same with the numbers that the descriptors have in another process."""
-        left = iter(numbers)
         fixed = [
             next(left) if n >= 0 else -1
             for n in (self.segment, self.control, self.input, self.output)
@@ -61,6 +60,8 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
         share: Buffers it may have in use; 0 when it does not allocate.
         terminates: Asking for more ends it.
         resequences: It puts back in order what it receives.
+        joined: It has its input to itself, from the task that it shares a process with.
+        hands_over: The one it sends to shares its process, and goes first.
         window: Buffers that all producers share, where only a buffer can bring what is missing
             (behind a head of several instances); 0: something else can, and waiting is right.
     """
@@ -81,3 +82,5 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     resequences: bool
     fan_out: str
     window: int = 0
+    joined: bool = False
+    hands_over: bool = False

@@ -1,9 +1,9 @@
-"""Stages as coroutines of one thread: for platforms, and tests, without parallel execution.
+"""Stages as coroutines of one thread: a whole inline pipe, or the joined tasks of one process.
 
 Each stage runs until it would wait; then the next one whose descriptor is readable goes on.  The
 same stages, ports and queues as elsewhere; only the waiting differs.
 
-Source: seed, "Detailed Description" (a task may be a procedure); SPEC A6; DESIGN D6.
+Source: seed, "Detailed Description" (a task may be a procedure); SPEC A6; DESIGN D6; ADR 0005.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import greenlet
 from datamover.errors import OwnershipError, StopRequestedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["InlineScheduler"]
 
@@ -25,8 +25,16 @@ __all__ = ["InlineScheduler"]
 class InlineScheduler:
     """Runs functions by turns; it is also the waiter of their ports."""
 
-    def __init__(self) -> None:
+    def __init__(self, controls: Sequence[int] = ()) -> None:
+        """Make one without tasks.
+
+        Args:
+            controls: Control sockets to watch meanwhile; none when the whole pipe runs here, for
+                then nothing can come from outside.
+        """
         self._hub = greenlet.getcurrent()
+        self._controls = controls
+        self._handing: list[greenlet.greenlet] = []
         self._runnable: list[tuple[greenlet.greenlet, tuple[bool, ...]]] = []
         self._waiting: dict[greenlet.greenlet, tuple[int, float | None, bool]] = {}
         self._stopping = False
@@ -46,8 +54,8 @@ class InlineScheduler:
             OwnershipError: Every task waits for another: none can go on.
         """
         self._hub = greenlet.getcurrent()
-        while self._runnable or self._waiting:
-            if not self._runnable:
+        while self._runnable or self._waiting or self._handing:
+            while not self._runnable:
                 self._wake()
             task, given = self._runnable.pop(0)
             task.parent = self._hub
@@ -64,21 +72,36 @@ class InlineScheduler:
             raise StopRequestedError
         return found
 
+    def hand_over(self) -> None:
+        """Let those go on first that can: the next stage, while the buffer is in the cache."""
+        self._handing.append(greenlet.getcurrent())
+        self._hub.switch()
+        if self._stopping:
+            raise StopRequestedError
+
     def _is_stopping(self) -> bool:
         return self._stopping
 
     def _wake(self) -> None:
-        """Make at least one waiting task runnable."""
+        """Make at least one task runnable."""
         poll = select.poll()
+        for control in self._controls:
+            poll.register(control, select.POLLIN)
         for descriptor, _, room in self._waiting.values():
             poll.register(descriptor, select.POLLOUT if room else select.POLLIN)
         ends = [end for _, end, _ in self._waiting.values() if end is not None]
-        left = max(0.0, min(ends) - time.monotonic()) * 1000 if ends else 0
-        ready = {descriptor for descriptor, _ in poll.poll(0 if self._stopping else left)}
+        left = max(0.0, min(ends) - time.monotonic()) * 1000 if ends else None
+        if self._stopping or self._handing or (left is None and not self._controls):
+            left = 0
+        ready = {descriptor for descriptor, _ in poll.poll(left)}
+        self._stopping = self._stopping or not ready.isdisjoint(self._controls)
         now = time.monotonic()
         for task, (descriptor, end, _) in list(self._waiting.items()):
             if self._stopping or descriptor in ready or (end is not None and end <= now):
                 del self._waiting[task]
                 self._runnable.append((task, (descriptor in ready,)))
-        if not self._runnable:
+        # The latest first: it is the one furthest down the pipe.
+        self._runnable += [(task, ()) for task in reversed(self._handing)]
+        self._handing.clear()
+        if not self._runnable and not self._controls:
             raise OwnershipError(reason="every stage of the inline pipe waits for another")

@@ -19,7 +19,7 @@ from typing import Final
 from datamover.errors import MalformedError, SpecError
 from datamover.pipe.definition import Definition, find
 from datamover.pipe.spec import Mode, PipeSpec, StageSpec
-from datamover.pipe.stage import Role
+from datamover.pipe.stage import FanOut, Role
 from datamover.shm.buffer import TAG_SIZE, TRAILER_SIZE
 from datamover.shm.segment import Geometry
 from datamover.units import Bytes
@@ -46,6 +46,7 @@ class LaidStage:
         resequences: It puts back in order what the instances before it send.
         stamps: It numbers what it sends to the instances behind it.
         inserted: The engine put it there, between two multi-instance stages.
+        joined: It runs in the tasks of the stage before it.
         share: Buffers of each instance; 0 when it does not allocate.
     """
 
@@ -57,6 +58,7 @@ class LaidStage:
     resequences: bool
     stamps: bool
     inserted: bool
+    joined: bool
     share: int
 
 
@@ -88,6 +90,17 @@ class Layout:
     tasks: tuple[Task, ...]
     geometry: Geometry
 
+    def crews(self) -> list[list[Task]]:
+        """The tasks by what runs them: joined ones share a process or a thread."""
+        crews: dict[tuple[int, int], list[Task]] = {}
+        first = 0
+        for place, stage in enumerate(self.stages):
+            first = first if stage.joined else place
+            for task in self.tasks:
+                if task.stage == place:
+                    crews.setdefault((first, task.instance), []).append(task)
+        return list(crews.values())
+
     def allocators(self) -> list[Task]:
         """The tasks that have a share, in the order of their ids."""
         return [task for task in self.tasks if task.buffers]
@@ -117,6 +130,7 @@ def lay_out(spec: PipeSpec, *, cache: Bytes = _DEFAULT_CACHE) -> Layout:
             resequences=i > 0 and wide[i - 1] and not wide[i],
             stamps=i + 1 < len(chosen) and wide[i + 1] and not wide[i],
             inserted=i in inserted,
+            joined=stage.joined,
             share=shares[i],
         )
         for i, (stage, found) in enumerate(chosen)
@@ -132,16 +146,12 @@ def lay_out(spec: PipeSpec, *, cache: Bytes = _DEFAULT_CACHE) -> Layout:
 
 def _stages(spec: PipeSpec) -> tuple[list[tuple[StageSpec, Definition]], set[int]]:
     """Return every stage, and the places where an order stage was inserted."""
-    given = [(stage, stage.resolved() or find(stage.use)) for stage in spec.stages]
-    if not _LEAST_SHARE <= len(given) <= _MAX_STAGES:
-        raise SpecError(reason=f"a pipe has 2 to {_MAX_STAGES} stages, not {len(given)}")
-    if spec.buffer_size < 1:
-        raise SpecError(reason=f"buffer_size: {spec.buffer_size}")
-    for place, (stage, found) in enumerate(given):
-        _check(stage, found, first=place == 0, last=place == len(given) - 1)
+    given = _given(spec)
     chosen, inserted = [given[0]], set()
     for stage, found in given[1:]:
-        if stage.instances > 1 and chosen[-1][0].instances > 1:
+        if stage.joined:
+            _check_joined(stage, found, *chosen[-1])
+        elif stage.instances > 1 and chosen[-1][0].instances > 1:
             order = StageSpec(use=_ORDER)
             inserted.add(len(chosen))
             chosen.append((order, find(_ORDER)))
@@ -152,6 +162,19 @@ def _stages(spec: PipeSpec) -> tuple[list[tuple[StageSpec, Definition]], set[int
             reason=f"{allocating} instances allocate, a pipe has room for {_MAX_ALLOCATORS}"
         )
     return chosen, inserted
+
+
+def _given(spec: PipeSpec) -> list[tuple[StageSpec, Definition]]:
+    given = [(stage, stage.resolved() or find(stage.use)) for stage in spec.stages]
+    if not _LEAST_SHARE <= len(given) <= _MAX_STAGES:
+        raise SpecError(reason=f"a pipe has 2 to {_MAX_STAGES} stages, not {len(given)}")
+    if spec.buffer_size < 1:
+        raise SpecError(reason=f"buffer_size: {spec.buffer_size}")
+    if given[0][0].joined:
+        raise SpecError(reason=f"stage {given[0][1].info.name} is first, with none to be joined to")
+    for place, (stage, found) in enumerate(given):
+        _check(stage, found, first=place == 0, last=place == len(given) - 1)
+    return given
 
 
 def _check(stage: StageSpec, found: Definition, *, first: bool, last: bool) -> None:
@@ -176,6 +199,22 @@ def _check(stage: StageSpec, found: Definition, *, first: bool, last: bool) -> N
     if stage.mode is Mode.INLINE:
         raise SpecError(reason=f"stage {info.name}: inline is a mode of the whole pipe")
     found.convert(stage.settings)
+
+
+def _check_joined(stage: StageSpec, found: Definition, before: StageSpec, its: Definition) -> None:
+    name = found.info.name
+    if stage.instances != before.instances:
+        raise SpecError(
+            reason=f"stage {name} is joined to {its.info.name}, so it must have as many "
+            f"instances: {before.instances}, not {stage.instances}"
+        )
+    if stage.mode is not before.mode:
+        raise SpecError(reason=f"stage {name} is joined to {its.info.name}, in another mode")
+    if stage.instances > 1 and its.info.fan_out is FanOut.MANY:
+        raise SpecError(
+            reason=f"stage {name} cannot be joined to {its.info.name}, which in several "
+            "instances sends many buffers for one"
+        )
 
 
 def _names(wanted: list[str]) -> list[str]:
@@ -228,16 +267,22 @@ def _tasks(stages: tuple[LaidStage, ...]) -> tuple[Task, ...]:
     tasks: list[Task] = []
     taken = 0
     for place, stage in enumerate(stages):
+        after = stages[place + 1] if place + 1 < len(stages) else None
         for instance in range(stage.instances):
             tasks.append(
                 Task(
                     id=len(tasks),
                     stage=place,
                     instance=instance,
-                    producers=stages[place - 1].instances if place else 0,
-                    consumers=stages[place + 1].instances if place + 1 < len(stages) else 0,
+                    producers=_one(stage.joined, stages[place - 1].instances if place else 0),
+                    consumers=_one(after.joined, after.instances) if after else 0,
                     buffers=range(taken, taken + stage.share),
                 )
             )
             taken += stage.share
     return tuple(tasks)
+
+
+def _one(joined: bool, instances: int) -> int:
+    """Between joined stages each instance has one partner."""
+    return 1 if joined else instances

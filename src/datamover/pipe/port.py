@@ -80,6 +80,7 @@ class TaskPort:
         self._room = int(segment.geometry.room)
         self._id = facts.id
         self._sends = facts.consumers > 0
+        self._hands_over = facts.hands_over
         self._output = facts.descriptors.output
         self._release = {int(k): fd for k, fd in facts.descriptors.release.items()}
         self._buffers = segment.geometry.buffers
@@ -98,7 +99,7 @@ class TaskPort:
             Inlet(
                 facts.descriptors.input,
                 ends=1 if facts.instances > 1 else facts.producers,
-                lone=facts.instances == 1,
+                lone=facts.instances == 1 or facts.joined,
                 wait=Wait.INPUT,
                 waiter=waiter,
                 counters=counters,
@@ -199,11 +200,9 @@ class TaskPort:
         if allocator == self._id and self._input is not None:
             self._counters.copied(used)
         self._counters.sent(used)
-        token = TOKEN.pack(index, used, stamp)
-        try:
-            os.write(self._output, token)
-        except BlockingIOError:
-            self._put_when_there_is_room(token)
+        self._put(TOKEN.pack(index, used, stamp))
+        if self._hands_over:
+            self._waiter.hand_over()
 
     def free(self, buffer: Buffer) -> None:
         """Give a buffer back to the share that it came from; see ``TailPort.free``."""
@@ -285,7 +284,7 @@ class TaskPort:
             raise self._refused("receive")
         order = self._order
         if order is None:
-            return source.take(timeout)
+            return self._unordered(source, timeout)
         due = self._due
         while not due:
             token = source.take(timeout)
@@ -302,6 +301,15 @@ class TaskPort:
             last = bool(fields[3] & _LAST)
             due.extend(order.push(sequence, token, part=fields[5], last=last))
         return due.popleft()
+
+    def _unordered(self, source: Inlet, timeout: float | None) -> tuple[int, int, int] | None:
+        while True:
+            token = source.take(timeout)
+            if token is None or token[0] != COMPLETE:
+                return token
+            # The instance joined before this one has dropped a buffer: those behind must know.
+            if self._sends:
+                self._put(TOKEN.pack(*token))
 
     def _kept(self, buffer: Buffer, given: int | None) -> tuple[int, int, int]:
         if self._input is None:

@@ -55,6 +55,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         share: Buffers each instance may have in use; 0: an equal part of the pool.
         on_quota: What happens when an instance asks for more.
         mode: Process or thread; by default the pipe's.
+        joined: It runs in the tasks of the stage before it: instance i there feeds instance i here.
     """
 
     use: str
@@ -64,6 +65,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     share: int = 0
     on_quota: OnQuota = OnQuota.WAIT
     mode: Mode | None = None
+    joined: bool = False
     definition: object = None
 
     def resolved(self) -> Definition | None:
@@ -105,6 +107,7 @@ class _FileStage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     share: int = 0
     on_quota: OnQuota = OnQuota.WAIT
     mode: Mode | None = None
+    joined: bool = False
 
 
 def parse_size(text: str) -> int:

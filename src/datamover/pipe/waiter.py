@@ -32,6 +32,14 @@ class Waiter(Protocol):
         """
         ...
 
+    def hand_over(self) -> None:
+        """Let the task go on that was just sent a buffer, if it shares this one's process.
+
+        Raises:
+            StopRequestedError: The monitor wants this task to end.
+        """
+        ...
+
 
 class PollWaiter:
     """Waits in the kernel, for tasks that are processes or threads."""
@@ -52,3 +60,6 @@ class PollWaiter:
         if self._control in ready:
             raise StopRequestedError
         return bool(ready)
+
+    def hand_over(self) -> None:
+        """Go on: nobody shares this process."""

@@ -6,6 +6,7 @@ since nobody else could end the wait), as threads, and as processes.
 
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from datamover.monitor.supervisor import Monitor
 from datamover.pipe.layout import lay_out
 from datamover.pipe.spec import Mode, PipeSpec
+from datamover.pipe.stage import FanOut
 from datamover.shm.segment import DESCRIPTOR
 from datamover.testing.stages import (
     Dropping,
@@ -58,7 +60,16 @@ def pipes(draw, delays: bool = False, longest: int = 40):
         count=numbers, instances=draw(st.integers(1, 4)), share=draw(st.sampled_from([0, 0, 2, 5]))
     )
     tail = gather.stage(instances=draw(st.integers(1, 3)))
-    stages = [head, *(stage for stage, _ in chosen), tail]
+    stages = [head]
+    for stage in [*(stage for stage, _ in chosen), tail]:
+        before = stages[-1]
+        many = before.definition.info.fan_out is FanOut.MANY and before.instances > 1
+        joins = draw(st.booleans()) and not many
+        stages.append(
+            msgspec.structs.replace(stage, joined=True, instances=before.instances)
+            if joins
+            else stage
+        )
     allocating = [s for s in stages if s.definition.info.allocates]
     least = sum(s.instances * (s.share or 2) for s in allocating)
     spec = PipeSpec(

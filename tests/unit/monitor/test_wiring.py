@@ -68,7 +68,7 @@ def test_the_output_of_a_stage_is_the_input_of_the_next(wiring: Wiring) -> None:
 def test_descriptors_keep_their_meaning_in_another_process(wiring: Wiring) -> None:
     for task in wiring.layout.tasks:
         mine = wiring.facts(task).descriptors
-        theirs = mine.renumbered([number + 100 for number in mine.numbers()])
+        theirs = mine.renumbered(iter([number + 100 for number in mine.numbers()]))
 
         assert theirs.numbers() == [number + 100 for number in mine.numbers()]
         assert theirs.release == {key: n + 100 for key, n in mine.release.items()}
