@@ -37,6 +37,9 @@ __all__ = ["Catalog"]
 
 _NAME: Final = "catalog.sqlite"
 _LOCK: Final = "catalog.lock"
+_NO_ROOM: Final = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN}
+)
 _BUSY_S: Final = 30.0
 _FOREIGN: Final = frozenset(
     {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN}
@@ -199,14 +202,26 @@ def _engine(folder: Path, *, aside: Path | None = None) -> Engine:
     uri = f"file:{quote(os.fsencode(aside or folder / _NAME))}?{mode}"
 
     def connect() -> sqlite3.Connection:
+        try:
+            return attempt("NORMAL")
+        except sqlite3.OperationalError as error:
+            if frozen or error.sqlite_errorcode not in _NO_ROOM:
+                raise
+            # A full disk has no room for the index that processes share.  Alone, SQLite keeps it
+            # in memory: what is stored can still be read.
+            return attempt("EXCLUSIVE")
+
+    def attempt(locking: str) -> sqlite3.Connection:
         raw = sqlite3.connect(
             uri, uri=True, isolation_level=None, timeout=_BUSY_S, check_same_thread=False
         )
         try:
+            raw.execute(f"PRAGMA locking_mode={locking}")
             raw.execute("PRAGMA foreign_keys=ON")
             if not frozen:
                 # A crash while it is made aside discards it, so nothing there needs a journal.
                 raw.execute("PRAGMA journal_mode=" + ("MEMORY" if aside else "WAL"))
+            raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.Error:
             raw.close()
             raise

@@ -44,15 +44,18 @@ __all__ = [
 ]
 
 LARGEST_REQUEST: Final = 190_000
-"""Bytes of a request: what a socket takes where the system's limits are as usual."""
+"""Bytes of a message: what a socket takes where the system's limits are as usual."""
 
 ADOPTING: Final = "DATAMOVER_ADOPTING"
-MOST_DESCRIPTORS: Final = 253
+MOST_DESCRIPTORS: Final = 252
+"""Of a crew; the kernel passes one more in a message, which a long request needs for itself."""
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _KEEP: Final = 32 << 20
+_CONFUSED: Final = 70
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -71,6 +74,12 @@ class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
     main: str = ""
 
 
+class Enclosed(msgspec.Struct, frozen=True, tag="enclosed"):
+    """A request too long for a message: it is in the memory file that comes as first descriptor."""
+
+    length: int
+
+
 class Started(msgspec.Struct, frozen=True, tag="started"):
     """A task was forked; ``pid`` 0: it could not be."""
 
@@ -85,7 +94,7 @@ class Exited(msgspec.Struct, frozen=True, tag="exited"):
     status: int
 
 
-Request = Preload | Spawn
+Request = Preload | Spawn | Enclosed
 _REQUESTS: Final = msgspec.json.Decoder(Request)
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -127,6 +136,8 @@ class _Server:
         if not data:
             return False
         request: Request = _REQUESTS.decode(data)
+        if isinstance(request, Enclosed):
+            request = _opened(request, numbers.pop(0))
         match request:
             case Preload(modules, path):
                 sys.path[:] = [*path, *(p for p in sys.path if p not in path)]
@@ -137,6 +148,8 @@ class _Server:
                 gc.freeze()
             case Spawn() as spawn:
                 self._spawn(spawn, numbers)
+            case Enclosed():
+                os._exit(_CONFUSED)  # one within another: no monitor of ours says that
         return True
 
     def _spawn(self, spawn: Spawn, numbers: list[int]) -> None:
@@ -206,6 +219,15 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             numbers.frombytes(value[: len(value) - len(value) % numbers.itemsize])
     return data, list(numbers)
+
+
+def _opened(enclosed: Enclosed, descriptor: int) -> Request:
+    """Read a request from its memory file, and close that."""
+    try:
+        request: Request = _REQUESTS.decode(os.pread(descriptor, enclosed.length, 0))
+    finally:
+        os.close(descriptor)
+    return request
 
 
 def _adopt_main(path: str) -> None:

@@ -20,6 +20,7 @@ from datamover.errors import PipeError, SpecError
 from datamover.monitor.forkserver import (
     LARGEST_REQUEST,
     MOST_DESCRIPTORS,
+    Enclosed,
     Exited,
     Preload,
     Spawn,
@@ -70,7 +71,7 @@ class Launcher:
 
         Raises:
             PipeError: The server is gone.
-            SpecError: The settings or the descriptors are too many for a message.
+            SpecError: The descriptors are too many for a message.
 
         Ownership: the descriptors in ``crew`` stay the caller's; the task gets duplicates.
         """
@@ -84,11 +85,9 @@ class Launcher:
                 f"descriptors, a task can be given {MOST_DESCRIPTORS}"
             )
         if len(data) > LARGEST_REQUEST:
-            raise SpecError(
-                reason=f"stage {crew[0].stage}: {len(data)} bytes of settings, "
-                f"a task can be given {LARGEST_REQUEST}"
-            )
-        self._send(data, numbers)
+            self._send_enclosed(data, numbers)
+        else:
+            self._send(data, numbers)
         return self._tickets
 
     def reports(self) -> list[Started | Exited] | None:
@@ -119,6 +118,14 @@ class Launcher:
         except subprocess.TimeoutExpired:
             self._server.kill()
             self._server.wait()
+
+    def _send_enclosed(self, data: bytes, numbers: list[int]) -> None:
+        """Send what is too long for a message as a memory file."""
+        with open(os.memfd_create("request", os.MFD_CLOEXEC), "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+            self._send(_ENCODER.encode(Enclosed(len(data))), [file.fileno(), *numbers])
 
     def _send(self, data: bytes, numbers: list[int]) -> None:
         rights = array.array("i", numbers)

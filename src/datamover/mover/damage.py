@@ -75,6 +75,8 @@ class Damage:
 
     def _heard(self, kind: str, given: Mapping[str, object]) -> None:
         facts = dict(given)
+        if "name" in facts:  # damage that costs no block is told with the chunk's name
+            facts["chunk"] = facts.pop("name")
         block = facts.get("block")
         if isinstance(block, int) and block >= 0:
             chunk = self._chunk_of(block)

@@ -1,4 +1,4 @@
-"""Which transforms an archive declares: its header, from the first chunk that can be read.
+"""Which transforms an archive declares, by its header or else by its index.
 
 Source: SPEC F5 (the destination needs no outside knowledge to decode); docs/spec/media-format.md.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from datamover.errors import DamagedError
+from datamover.errors import DamagedError, FormatError
 from datamover.mover.chunk_file import ChunkFile
+from datamover.wire.tag import TagHeader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ def declared_transforms(
     """Return the ids of the transforms, in order of application.
 
     Raises:
-        DamagedError: No chunk of the archive has a readable header.
+        DamagedError: Neither a chunk's header nor the index can be read.
     """
     for chunk in chunks:
         try:
@@ -34,5 +35,11 @@ def declared_transforms(
             continue
         if header is not None:
             return header.transforms
+    # The index went the way of all blocks, and the catalog has a copy of it.
+    for page in store.catalog.index.pages(record.id):
+        try:
+            return tuple(one.id for one in TagHeader.decode(memoryview(page.record)).transforms)
+        except FormatError:
+            continue
     reason = f"no chunk of archive {record.id.hex()} has a readable header"
     raise DamagedError(store=str(store.path), reason=reason)

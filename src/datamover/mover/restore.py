@@ -126,7 +126,7 @@ def restore(
             name=store.label(record).name,
             files=finished.number("restore", "files"),
             directories=finished.number("restore", "directories"),
-            others=finished.number("restore", "others"),
+            others=finished.number("restore", "other"),
             bytes_in=finished.number("load", "bytes"),
             bytes_out=finished.number("restore", "bytes"),
             seconds=finished.seconds,

@@ -3,16 +3,13 @@
 import os
 import resource
 from collections import Counter
-from dataclasses import dataclass
 
 import pytest
 
-from datamover.errors import SpecError
 from datamover.monitor.supervisor import Monitor
 from datamover.monitor.wiring import Wiring
-from datamover.pipe.definition import tail
 from datamover.pipe.layout import lay_out
-from datamover.pipe.spec import Mode, PipeSpec
+from datamover.pipe.spec import PipeSpec, StageSpec
 from datamover.shm.segment import DESCRIPTOR
 from datamover.testing.stages import copy, count, gather
 
@@ -109,21 +106,14 @@ def test_a_system_without_descriptors_gets_all_of_them_back(left: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@dataclass(frozen=True)
-class Padding:
-    text: str = ""
-
-
-@tail
-def padded(port, settings: Padding) -> None:
-    del settings
-    for buffer in port.incoming():
-        port.free(buffer)
-
-
 @pytest.mark.processes
-def test_settings_beyond_a_message_are_refused_and_what_had_started_is_ended() -> None:
-    stages = [count.stage(count=-1), copy.stage(mode=Mode.THREAD), padded.stage(text="x" * 10**6)]
-    spec = PipeSpec(name="w", stages=stages, buffer_size=64)
-    with Monitor() as monitor, pytest.raises(SpecError, match="a task can be given 190000"):
-        monitor.start(spec)
+def test_settings_beyond_a_message_arrive_all_the_same(tmp_path) -> None:
+    (tmp_path / "wanted").touch()
+    (tmp_path / "last").touch()
+    patterns = [f"pattern-{number}" for number in range(50_000)] + ["last"]
+    scan = StageSpec(use="scan", settings={"roots": [str(tmp_path)], "excludes": patterns})
+    spec = PipeSpec(name="w", stages=[scan, StageSpec(use="discard")])
+    with Monitor() as monitor:
+        outcome = monitor.start(spec).wait()
+
+    assert outcome.results["scan"][0]["files"] == 1
