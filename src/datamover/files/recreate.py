@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from datamover.disk.direct import DirectFile
+from datamover.disk.staging import Staging
 from datamover.errors import MalformedError, RestoreError
 from datamover.files.attributes import Attributes
 from datamover.files.destination import Destination
@@ -28,6 +30,7 @@ from datamover.files.notice import Notice
 from datamover.files.printable import printable, why
 from datamover.files.selection import Selection
 from datamover.files.table import decode_entries, table_size
+from datamover.units import MIB
 
 __all__ = ["Counts", "Recreate"]
 
@@ -40,6 +43,7 @@ _CONTINUES: Final = int(EntryFlag.CONTINUES)
 _MORE: Final = int(EntryFlag.MORE)
 _LINKED: Final = int(EntryFlag.LINKED)
 _IN_PARTS: Final = _CONTINUES | _MORE
+_LARGE: Final = 4 * MIB
 _FATAL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -72,6 +76,7 @@ class _Part:
         name: Its archived name, which the blocks to come repeat.
         entry: Its first entry, with the path where it is restored.
         file: Its descriptor; -1 when it is not wanted, or was refused.
+        direct: Its way past the page cache, as long as its data comes without a gap.
         data: Data bytes seen.
         actual: What its size became while it was read, when it shrank.
         missing: A part of it could not be read when it was archived.
@@ -81,10 +86,38 @@ class _Part:
     name: bytes
     entry: Entry
     file: int = -1
+    direct: DirectFile | None = None
     data: int = 0
     actual: int = (1 << 63) - 1
     missing: bool = False
     damaged: bool = False
+
+    def write(self, entry: Entry, data: memoryview) -> None:
+        """Write one block's part."""
+        if self.direct is not None and not _is_next(entry, self.direct.length):
+            self.flush()
+        if self.direct is not None:
+            self.direct.append([data])
+        else:
+            _write(self.file, entry, data)
+
+    def flush(self) -> None:
+        """Write what is staged; what comes now is written plainly."""
+        direct, self.direct = self.direct, None
+        if direct is not None:
+            try:
+                direct.finish()
+            finally:
+                direct.abandon()
+
+    def close(self) -> None:
+        """Let go of the file and of what is staged."""
+        if self.direct is not None:
+            self.direct.abandon()
+            self.direct = None
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
 
 
 @dataclass(slots=True)
@@ -97,6 +130,7 @@ class Recreate:
         selection: What is wanted.
         numeric_ids: Use archived user and group numbers even where their names exist here.
         stand_ins: First names of inodes that are not wanted, and the names to restore them as.
+        direct: Write large files past the page cache; for a caller that waits for the disk anyway.
         counts: What was done so far.
     """
 
@@ -105,7 +139,9 @@ class Recreate:
     selection: Selection = field(default_factory=Selection)
     numeric_ids: bool = False
     stand_ins: Mapping[bytes, bytes] = field(default_factory=dict)
+    direct: bool = False
     counts: Counts = field(default_factory=Counts)
+    _staging: Staging = field(init=False, default_factory=Staging)
     _attributes: Attributes = field(init=False)
     _directories: list[tuple[bytes, Entry]] = field(init=False, default_factory=list)
     _linked: dict[bytes, bytes] = field(init=False, default_factory=dict)
@@ -149,8 +185,8 @@ class Recreate:
 
     def close(self) -> None:
         """Let go of a file that is not finished; what was restored stays as it is."""
-        if self._part is not None and self._part.file >= 0:
-            os.close(self._part.file)
+        if self._part is not None:
+            self._part.close()
         self._part = None
 
     def _entry(self, entry: Entry, data: memoryview) -> None:
@@ -225,6 +261,8 @@ class Recreate:
             self.counts.kept += 1
         else:
             part.file = file
+            if self.direct and entry.size >= _LARGE:
+                part.direct = DirectFile(file, self._staging)
         if entry.flags & _LINKED:
             self._linked[name] = entry.path
         self._go_on(part, entry, data)
@@ -240,7 +278,7 @@ class Recreate:
             elif entry.status == _SHORT:
                 part.actual = min(part.actual, entry.actual)
             try:
-                _write(part.file, entry, data)
+                part.write(entry, data)
             except OSError as error:
                 self._drop(part)
                 self._failed(entry.path, error)
@@ -260,6 +298,11 @@ class Recreate:
                 self._drop(part)
                 self._skip("missing", path, "it could not be read when it was archived")
                 return
+            try:
+                part.flush()
+            except OSError:
+                self._drop(part)
+                raise
             whole = complete and not part.damaged
             os.ftruncate(part.file, min(part.entry.size, part.actual))
             self._attributes.set(part.file, part.entry, times=whole)
@@ -270,12 +313,10 @@ class Recreate:
         except OSError as error:
             self._failed(path, error)
         finally:
-            if part.file >= 0:
-                os.close(part.file)
+            part.close()
 
     def _drop(self, part: _Part) -> None:
-        os.close(part.file)
-        part.file = -1
+        part.close()
         self.destination.remove(part.entry.path)
 
     def _directory(self, entry: Entry) -> None:
@@ -350,6 +391,15 @@ class Recreate:
     def _skip(self, kind: str, path: bytes, reason: str) -> None:
         self.counts.skipped += 1
         self.notice(kind, path, reason)
+
+
+def _is_next(entry: Entry, position: int) -> bool:
+    """Say whether the entry's data follows ``position``, with no hole in it."""
+    for offset, length in entry.extents:
+        if offset != position:
+            return False
+        position += length
+    return True
 
 
 def _write(file: int, entry: Entry, data: memoryview) -> None:

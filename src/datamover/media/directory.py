@@ -3,10 +3,10 @@
     chunks/   whole chunks, each under its name
     tmp/      chunks that are being written; the writer holds a lock on its file
 
-A chunk is written in ``tmp/``, fsynced, renamed, and the folder fsynced.  A file in ``tmp/`` that
+A chunk is written in ``tmp/``, fsynced, moved, and the folder fsynced.  A file in ``tmp/`` that
 nobody has locked lost its writer, and the next one removes it.
 
-Source: docs/spec/media-format.md, "Folders"; SPEC F9, F16; DESIGN D13, D14.
+Source: docs/spec/media-format.md, "Folders"; SPEC F9, F16; DESIGN D13, D14; ADR 0009.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
+from datamover.disk.direct import DirectFile
+from datamover.disk.staging import Staging
 from datamover.errors import ChunkMissingError, MediumFullError, StoreError
 from datamover.media.medium import Traits
 from datamover.media.naming import require_name
@@ -33,6 +35,7 @@ CHUNKS: Final = "chunks"
 TEMPORARY: Final = "tmp"
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_CANNOT_LINK: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # A FIFO put in place of a chunk must not hang whoever opens it, nor a link lead out.
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -46,6 +49,7 @@ class DirectoryMedium:
         """Name the folder; nothing is opened or made before it is needed."""
         self._path = os.fspath(path)
         self._folders: dict[str, int] = {}
+        self._staging = Staging()
 
     @property
     def traits(self) -> Traits:
@@ -58,7 +62,7 @@ class DirectoryMedium:
         with _refusals(self._path):
             chunks, temporary = self._folder(CHUNKS, make=True), self._folder(TEMPORARY, make=True)
             if _exists(name, chunks):
-                raise StoreError(store=self._path, reason=f"chunk {name} is already there")
+                raise _taken(self._path, name)
             while True:
                 aside = f"{name}.{secrets.token_hex(8)}"
                 file = os.open(aside, _WRITE, 0o600, dir_fd=temporary)
@@ -67,7 +71,13 @@ class DirectoryMedium:
                 # A cleaner came between the two calls and took it for a dead writer's.
                 os.close(file)
         return DirectoryWriter(
-            name, where=self._path, file=file, aside=aside, chunks=chunks, temporary=temporary
+            name,
+            where=self._path,
+            file=file,
+            staging=self._staging,
+            aside=aside,
+            chunks=chunks,
+            temporary=temporary,
         )
 
     def open(self, name: str) -> DirectoryReader:
@@ -145,14 +155,23 @@ class DirectoryWriter:
     """One chunk file that is being written; see ``Writer``."""
 
     def __init__(
-        self, name: str, *, where: str, file: int, aside: str, chunks: int, temporary: int
+        self,
+        name: str,
+        *,
+        where: str,
+        file: int,
+        staging: Staging,
+        aside: str,
+        chunks: int,
+        temporary: int,
     ) -> None:
         self.name = name
         self.length = 0
         self._where = where
         self._file = file
+        self._direct = DirectFile(file, staging)
         self._aside = aside
-        self._is_renamed = False
+        self._is_linked = False
         # Its own descriptors: the medium may be closed while a chunk is still on its way.
         self._chunks = os.dup(chunks)
         self._temporary = os.dup(temporary)
@@ -160,20 +179,16 @@ class DirectoryWriter:
     def write(self, views: Sequence[memoryview | bytes]) -> None:
         """Append; see ``Writer.write``."""
         with _refusals(self._where):
-            written = os.pwritev(self._file, views, self.length)
-            self.length += written
-            if written < sum(map(len, views)):
-                self._write_rest(views, written)
+            self._direct.append(views)
+        self.length = self._direct.length
 
     def commit(self) -> None:
         """Make the chunk durable and visible; see ``Writer.commit``."""
         try:
             with _refusals(self._where):
+                self._direct.finish()
                 os.fsync(self._file)
-                os.rename(
-                    self._aside, self.name, src_dir_fd=self._temporary, dst_dir_fd=self._chunks
-                )
-                self._is_renamed = True
+                self._move()
                 os.fsync(self._chunks)
         except (StoreError, MediumFullError):
             self.abandon()
@@ -184,22 +199,39 @@ class DirectoryWriter:
         """Drop the file; see ``Writer.abandon``."""
         if self._file < 0:
             return
-        with suppress(FileNotFoundError):
-            if self._is_renamed:
+        self._direct.abandon()
+        if self._is_linked:
+            with suppress(FileNotFoundError):
                 os.unlink(self.name, dir_fd=self._chunks)
-            else:
-                os.unlink(self._aside, dir_fd=self._temporary)
+        with suppress(FileNotFoundError):
+            os.unlink(self._aside, dir_fd=self._temporary)
         self._close()
 
-    def _write_rest(self, views: Sequence[memoryview | bytes], written: int) -> None:
-        """The kernel took a part only: a disk that fills up, or more than 2 GiB."""
-        for view in views:
-            rest = memoryview(view)[min(written, len(view)) :]
-            written = max(0, written - len(view))
-            while rest:
-                done = os.pwrite(self._file, rest, self.length)
-                self.length += done
-                rest = rest[done:]
+    def _move(self) -> None:
+        """Give the file its name, unless there is one of that name; then take the other away."""
+        try:
+            os.link(
+                self._aside,
+                self.name,
+                src_dir_fd=self._temporary,
+                dst_dir_fd=self._chunks,
+                follow_symlinks=False,
+            )
+        except FileExistsError:
+            raise _taken(self._where, self.name) from None
+        except OSError as error:
+            if error.errno not in _CANNOT_LINK:
+                raise
+            # A rename would replace, so the name is looked at once more.
+            if _exists(self.name, self._chunks):
+                raise _taken(self._where, self.name) from None
+            os.rename(self._aside, self.name, src_dir_fd=self._temporary, dst_dir_fd=self._chunks)
+            self._is_linked = True
+        else:
+            self._is_linked = True
+            # A name that cannot be taken away now is one that the next cleaner takes away.
+            with suppress(OSError):
+                os.unlink(self._aside, dir_fd=self._temporary)
 
     def _close(self) -> None:
         for descriptor in (self._file, self._chunks, self._temporary):
@@ -250,6 +282,10 @@ def _refusals(where: str) -> Iterator[None]:
         if error.errno in _FULL:
             raise MediumFullError(where=where) from error
         raise StoreError(store=where, reason=error.strerror or "refused") from error
+
+
+def _taken(where: str, name: str) -> StoreError:
+    return StoreError(store=where, reason=f"chunk {name} is already there")
 
 
 def _behind(views: Sequence[memoryview], done: int) -> list[memoryview]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from datamover.errors import ChunkMissingError, MediumFullError, StoreError
 from datamover.media.directory import DirectoryMedium
 from datamover.testing.media import read_chunk, store_chunk
+from datamover.units import MIB
 
 NAME = "00-00000000.dmc"
 
@@ -52,7 +54,7 @@ def test_the_file_of_a_killed_writer_is_removed_by_the_next(medium, tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("call", ["pwritev", "fsync", "rename"])
+@pytest.mark.parametrize("call", ["pwritev", "fsync", "link"])
 def test_a_full_disk_is_said_so_and_keeps_nothing(medium, tmp_path, monkeypatch, call, number):
     writer = medium.create(NAME)
     monkeypatch.setattr(os, call, refuse(number))
@@ -77,11 +79,11 @@ def test_another_refusal_names_the_place(medium, tmp_path, monkeypatch):
     writer = medium.create(NAME)
     monkeypatch.setattr(os, "pwritev", refuse(errno.EIO))
     with pytest.raises(StoreError, match=str(tmp_path)):
-        writer.write([b"x"])
+        writer.write([bytes(MIB)])
     writer.abandon()
 
 
-def test_a_rename_that_may_not_last_is_taken_back(medium, tmp_path, monkeypatch):
+def test_a_name_that_may_not_last_is_taken_back(medium, tmp_path, monkeypatch):
     writer = medium.create(NAME)
     real, calls = os.fsync, []
 
@@ -101,13 +103,75 @@ def test_a_rename_that_may_not_last_is_taken_back(medium, tmp_path, monkeypatch)
 def test_data_then_name_then_folder_reach_the_disk_in_that_order(medium, monkeypatch):
     writer = medium.create(NAME)
     done = []
-    sync, rename = os.fsync, os.rename
+    write, sync, link = os.pwritev, os.fsync, os.link
+    monkeypatch.setattr(os, "pwritev", lambda *a: (done.append("write"), write(*a))[1])
     monkeypatch.setattr(os, "fsync", lambda f: (done.append(os.fstat(f).st_mode >> 12), sync(f)))
-    monkeypatch.setattr(os, "rename", lambda *a, **k: (done.append("rename"), rename(*a, **k)))
+    monkeypatch.setattr(os, "link", lambda *a, **k: (done.append("link"), link(*a, **k)))
     writer.write([b"x"])
     writer.commit()
 
-    assert done == [8, "rename", 4]
+    assert done == ["write", 8, "link", 4]
+
+
+def test_a_name_that_stays_aside_is_the_next_cleaners(medium, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "unlink", refuse(errno.EIO))
+    store_chunk(medium, NAME, b"x")
+    monkeypatch.undo()
+    left = os.listdir(tmp_path / "tmp")
+
+    assert len(left) == 1
+    assert medium.clean() == left
+    assert read_chunk(medium, NAME) == b"x"
+
+
+def has_no_links(*_args, **_kwargs):
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_chunk_never_takes_the_place_of_another(medium, tmp_path, monkeypatch, has_links):
+    if not has_links:
+        monkeypatch.setattr(os, "link", has_no_links)
+    one, two = medium.create(NAME), medium.create(NAME)
+    one.write([b"first"])
+    one.commit()
+    two.write([b"second"])
+    with pytest.raises(StoreError, match="already there"):
+        two.commit()
+
+    assert read_chunk(medium, NAME) == b"first"
+    assert os.listdir(tmp_path / "tmp") == []
+
+
+def test_a_file_system_without_links_has_renames(medium, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", has_no_links)
+    store_chunk(medium, NAME, b"x")
+
+    assert read_chunk(medium, NAME) == b"x"
+    assert os.listdir(tmp_path / "tmp") == []
+
+
+def test_a_large_chunk_is_written_past_the_page_cache(medium, monkeypatch):
+    seen, real = [], os.pwritev
+
+    def spy(file, views, offset):
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT:
+            seen.append(sum(map(len, views)))
+        return real(file, views, offset)
+
+    monkeypatch.setattr(os, "pwritev", spy)
+    payload = bytes(range(256)) * (3 * MIB // 256) + b"tail"
+    store_chunk(medium, NAME, payload)
+
+    assert read_chunk(medium, NAME) == payload
+    assert sum(seen) == 3 * MIB
+
+
+def test_the_areas_of_chunks_are_used_again(medium):
+    for number in range(5):
+        store_chunk(medium, f"00-{number:08x}.dmc", b"x" * MIB)
+
+    assert len(medium._staging._free) == 1
 
 
 def test_what_the_kernel_takes_in_parts_arrives_whole(medium, monkeypatch):

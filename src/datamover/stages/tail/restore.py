@@ -2,7 +2,7 @@
 
 Role:       tail
 Instances:  one; files of several blocks need them in order
-Copies:     none but the kernel's own, from the buffer into its page cache
+Copies:     the kernel's own, into its page cache; of large files into a staging area in its place
 Fails:      on a table that breaks the format, and when the destination can take nothing more
 Source:     SPEC E1, U10, U23; DESIGN D14; docs/spec/entry-table.md
 """
@@ -75,6 +75,7 @@ def run(port: TailPort, settings: Settings) -> None:
             selection=Selection(os.fsencode(one) for one in settings.selected),
             numeric_ids=settings.numeric_ids,
             stand_ins={os.fsencode(a): os.fsencode(b) for a, b in settings.stand_ins},
+            direct=settings.sync,
         )
         try:
             for buffer in port.incoming():

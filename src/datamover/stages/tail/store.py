@@ -2,7 +2,7 @@
 
 Role:       tail
 Instances:  one
-Copies:     none; tag and payload go to the disk in one call
+Copies:     into a staging area, which the disk takes directly, past the page cache
 Fails:      when the medium is full or refuses; the open chunk is dropped
 Source:     seed FIG. 10 (1030), FIG. 13; SPEC F9, F16; docs/spec/media-format.md
 """
