@@ -62,7 +62,7 @@ def one_input(data: bytes) -> None:
 
 def mutations(seed: int, count: int):
     """Yield golden records, spliced, cut and flipped; some with a checksum that fits."""
-    from crc32c import crc32c
+    from datamover.wire.crc import crc32c
 
     chance = random.Random(seed)
     corpus = [bytes.fromhex(path.read_text()) for path in sorted(VECTORS.glob("*.hex"))]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crc32c import crc32c
 
 from datamover.ids import ArchiveId, BlockNumber, ChunkNumber, StoreId
 from datamover.units import Bytes, Nanoseconds
@@ -20,6 +19,7 @@ from datamover.wire.chunk import (
     decode_table,
     encode_table,
 )
+from datamover.wire.crc import crc32c
 from datamover.wire.options import OptionId, OptionsHeader
 from datamover.wire.session import SessionFooter, SessionHeader
 from datamover.wire.tag import (

@@ -8,8 +8,6 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from crc32c import crc32c as _crc32c
-
 from datamover.errors import CorruptError, RoomError, TruncatedError
 from datamover.units import Bytes
 
@@ -18,12 +16,6 @@ __all__ = ["CHECKSUM_SIZE", "append_checksum", "check_checksum", "crc32c"]
 _TRAILER: Final = struct.Struct("<I")
 CHECKSUM_SIZE: Final = Bytes(_TRAILER.size)
 _WHAT: Final = "checked block"
-
-
-def crc32c(data: memoryview | bytes, before: int = 0) -> int:
-    """Return the CRC-32C of ``data``; ``before`` is that of the bytes ahead of it."""
-    value: int = _crc32c(data, before)
-    return value
 
 
 def append_checksum(data: memoryview, length: int) -> Bytes:

@@ -13,8 +13,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from crc32c import crc32c
-
 from datamover.codec.checksum import append_checksum
 from datamover.codec.cipher import Cipher
 from datamover.codec.envelope import seal_block
@@ -29,6 +27,7 @@ from datamover.mover.enter import enter_chunk, finish_archive
 from datamover.mover.label import Label
 from datamover.units import Bytes, Nanoseconds
 from datamover.wire.archive import ArchiveFooter, ArchiveHeader, finished_at
+from datamover.wire.crc import crc32c
 from datamover.wire.framing import Framing, StreamWriter
 from datamover.wire.session import SessionHeader
 from datamover.wire.tag import TagHeader, TagKind, Transform, TransformId

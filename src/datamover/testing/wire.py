@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from crc32c import crc32c
 from hypothesis import strategies as st
 
 from datamover.ids import ArchiveId, BlockNumber
 from datamover.units import Bytes, Nanoseconds
 from datamover.wire.archive import ArchiveFooter, ArchiveHeader
 from datamover.wire.chunk import ChunkFooter, ChunkHeader
+from datamover.wire.crc import crc32c
 from datamover.wire.framing import Framing, StreamWriter
 from datamover.wire.options import OptionsHeader
 from datamover.wire.record import HEADER_MAX

@@ -9,11 +9,10 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Self
 
-from crc32c import crc32c
-
 from datamover.errors import CorruptError, MalformedError, TruncatedError
 from datamover.ids import ArchiveId, BlockNumber, ChunkNumber
 from datamover.units import Bytes
+from datamover.wire.crc import crc32c
 from datamover.wire.extension import Extension
 from datamover.wire.record import CRC_SIZE, PRELUDE, build, check, pack, rest
 

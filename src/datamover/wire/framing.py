@@ -15,13 +15,12 @@ from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from crc32c import crc32c
-
 from datamover.errors import MalformedError
 from datamover.ids import BlockNumber, ChunkNumber
 from datamover.units import Bytes
 from datamover.wire.archive import ArchiveFooter, ArchiveHeader
 from datamover.wire.chunk import BlockEntry, ChunkFooter, ChunkHeader, encode_table
+from datamover.wire.crc import crc32c
 from datamover.wire.session import SessionFooter, SessionHeader
 
 if TYPE_CHECKING:

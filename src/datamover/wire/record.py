@@ -20,8 +20,6 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Self
 
-from crc32c import crc32c
-
 from datamover.errors import (
     CorruptError,
     MagicError,
@@ -30,6 +28,7 @@ from datamover.errors import (
     VersionError,
 )
 from datamover.units import Bytes
+from datamover.wire.crc import crc32c
 from datamover.wire.extension import Extension, decode_extensions, encode_extensions
 
 __all__ = [

@@ -68,7 +68,7 @@ def test_garbage_is_a_format_error_and_nothing_else(kind, garbage):
 @given(records, st.integers(0, 2**32 - 1), st.data())
 def test_sound_garbage_is_read_or_is_a_format_error(record, seed, data):
     """A CRC keeps accidents out, not malice: here the checksum fits whatever the fields say."""
-    from crc32c import crc32c
+    from datamover.wire.crc import crc32c
 
     wire = bytearray(encode(record))
     if len(wire) > 20:
@@ -115,9 +115,8 @@ def test_a_claimed_length_reserves_no_memory():
 
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), max_size=9))
 def test_a_block_table_survives_and_a_flipped_byte_does_not(lines):
-    from crc32c import crc32c
-
     from datamover.wire.chunk import BlockEntry, encode_table
+    from datamover.wire.crc import crc32c
 
     entries = [BlockEntry(block, offset, 56, 1, 1, 0) for block, offset in lines]
     table = encode_table(entries)

@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 
 import pytest
-from crc32c import crc32c
 
 from datamover.errors import MediumFullError, StopRequestedError, StoreError, UsageError
 from datamover.ids import ArchiveId, BlockNumber
@@ -20,6 +19,7 @@ from datamover.testing.port import ScriptedPort
 from datamover.units import Bytes, Nanoseconds
 from datamover.wire.archive import ArchiveHeader
 from datamover.wire.chunk import ChunkFooter, decode_table, encode_table
+from datamover.wire.crc import crc32c
 from datamover.wire.stream import ArchiveEnded, BlockFound, StreamReader
 from datamover.wire.tag import Extension, TagFlag, TagHeader, TagKind, Transform
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from crc32c import crc32c
 
 from datamover.errors import (
     CorruptError,
@@ -17,6 +16,7 @@ from datamover.testing.wire import encode
 from datamover.units import Bytes
 from datamover.wire.archive import ArchiveHeader
 from datamover.wire.chunk import BlockEntry, ChunkFooter, ChunkHeader, encode_table
+from datamover.wire.crc import crc32c
 from datamover.wire.extension import Extension, decode_extensions, encode_extensions
 from datamover.wire.options import OptionId, OptionsHeader
 from datamover.wire.record import Prelude, build

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
-from crc32c import crc32c
-
 from datamover.errors import (
     ChunkMissingError,
     CorruptError,
@@ -34,6 +32,7 @@ from datamover.stages.block import set_tag
 from datamover.stages.chunk_reader import ChunkReader
 from datamover.stages.heading import read_hex
 from datamover.units import Bytes
+from datamover.wire.crc import crc32c
 from datamover.wire.framing import origin_of
 from datamover.wire.tag import TagHeader, TagKind
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from crc32c import crc32c
-
 from datamover.errors import CorruptError, MalformedError, TruncatedError
 from datamover.pipe.stage import Role, StageInfo
 from datamover.stages.flow import fill, opened_source
 from datamover.units import Bytes
+from datamover.wire.crc import crc32c
 from datamover.wire.record import HEADER_MAX
 from datamover.wire.stream import (
     ArchiveBegan,

@@ -12,14 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from crc32c import crc32c
-
 from datamover.errors import UsageError
 from datamover.pipe.stage import Role, StageInfo
 from datamover.stages.block import get_tag
 from datamover.stages.flow import opened_sink, pour
 from datamover.stages.heading import read_archive_header, start_session
 from datamover.units import MIB, Bytes
+from datamover.wire.crc import crc32c
 from datamover.wire.framing import Framing, StreamWriter
 
 if TYPE_CHECKING:
