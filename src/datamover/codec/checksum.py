@@ -10,6 +10,7 @@ from typing import Final
 
 from datamover.errors import CorruptError, RoomError, TruncatedError
 from datamover.units import Bytes
+from datamover.wire.crc import crc32c
 
 __all__ = ["CHECKSUM_SIZE", "append_checksum", "check_checksum", "crc32c"]
 
