@@ -104,7 +104,7 @@ def test_archives_are_rows_for_scripts_and_objects_for_programs(store):
     piped = datamover("archives", store)
     told = datamover("archives", store, "--json")
 
-    assert piped.stdout.split("\t")[1] == "first"
+    assert piped.stdout.split("\t")[2] == "first"
     [row] = events(told.stdout)
     assert row["event"] == "archive"
     assert row["archive"] == piped.stdout.split("\t")[0]
@@ -192,7 +192,7 @@ def test_a_catalog_is_made_again(store):
     after = datamover("archives", store)
 
     assert done.returncode == 0, done.stderr
-    assert after.stdout.split("\t")[1] == "first"
+    assert after.stdout.split("\t")[2] == "first"
 
 
 def test_a_dry_run_keeps_nothing(store, source):

@@ -51,7 +51,7 @@ class BackupSettings:
     """How to back up.
 
     Attributes:
-        name: What to call the archive; empty: its time.
+        name: What to call the archive; it is found by its id and its time without.
         excludes: Patterns of what to leave out, as ``datamover.files.exclude`` reads them.
         one_file_system: Stay on the file system of each source.
         codec: "zstd-1" to "zstd-19", "lz4", "gzip-0" to "gzip-3", or "none".
@@ -211,14 +211,12 @@ def _roots(sources: Sequence[str]) -> tuple[str, ...]:
 
 
 def _label(roots: tuple[str, ...], settings: BackupSettings) -> Label:
-    now = time.time_ns()
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now // 1_000_000_000))
     return Label(
-        name=settings.name or stamp,
+        name=settings.name,
         host=socket.gethostname(),
         user=_user(),
         sources=roots,
-        started_ns=Nanoseconds(now),
+        started_ns=Nanoseconds(time.time_ns()),
     )
 
 

@@ -11,13 +11,13 @@ __all__ = ["archives"]
 
 _COLUMNS = (
     Column(key="archive", heading="archive", kind=Kind.ID),
-    Column(key="name", heading="name"),
     Column(key="created_ns", heading="begun", kind=Kind.TIME),
-    Column(key="host", heading="host"),
-    Column(key="sources", heading="sources"),
+    Column(key="name", heading="name"),
     Column(key="files", heading="files", kind=Kind.COUNT),
     Column(key="bytes_in", heading="bytes", kind=Kind.BYTES),
     Column(key="bytes_stored", heading="stored", kind=Kind.BYTES),
+    Column(key="host", heading="host"),
+    Column(key="sources", heading="sources"),
     Column(key="damaged", heading="damaged"),
 )
 _EMPTY = "no archive yet"
@@ -36,13 +36,13 @@ def archives(store: str, /, *, everywhere: Everywhere = DEFAULTS) -> None:
     rows = [
         (
             row.archive,
-            row.name,
             row.created_ns,
-            row.host,
-            " ".join(row.sources),
+            row.name,
             row.files,
             row.bytes_in,
             row.bytes_stored,
+            row.host,
+            " ".join(row.sources),
             row.is_damaged,
         )
         for row in found

@@ -33,7 +33,7 @@ def backup(
     Args:
         paths: Files and folders; each comes back under the name it has in its own folder.
         to: The store.
-        name: What to call the archive; by default it is named after the time.
+        name: What to call the archive; without a name it is found by its id.
         exclude: Leave out what matches this pattern; may be given many times.
         one_file_system: Do not go into folders that are on another file system.
         codec: zstd-1 to zstd-19, lz4, gzip-0 to gzip-3, or none.

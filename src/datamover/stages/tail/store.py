@@ -13,8 +13,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from crc32c import crc32c
-
 from datamover.ids import BlockNumber, ChunkNumber
 from datamover.media.committer import Committer
 from datamover.media.directory import DirectoryMedium
@@ -26,6 +24,7 @@ from datamover.stages.heading import read_archive_header, start_session
 from datamover.units import MIB, Nanoseconds
 from datamover.wire.archive import ArchiveFooter, finished_at
 from datamover.wire.chunk import BlockEntry
+from datamover.wire.crc import crc32c
 from datamover.wire.framing import Framing, StreamWriter
 from datamover.wire.tag import TagKind
 
