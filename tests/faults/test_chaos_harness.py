@@ -4,8 +4,17 @@ import sys
 
 import pytest
 
-from datamover.testing.chaos import Plan, complaints, leftovers, observe, strike
-from datamover.testing.job import Job
+from datamover.testing.chaos import (
+    Life,
+    Observation,
+    Plan,
+    Struck,
+    complaints,
+    leftovers,
+    observe,
+    strike,
+)
+from datamover.testing.job import Ended, Job, Task
 
 pytestmark = [pytest.mark.faults, pytest.mark.processes]
 
@@ -42,7 +51,8 @@ while children:
         if fault == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         said = "scan" if fault == "blames another" else name
-        error = {"event": "error", "code": "pipe.stage-failed", "facts": {"stage": said}}
+        facts = {"stage": said, "instance": 0}
+        error = {"event": "error", "code": "pipe.stage-failed", "facts": facts}
         if fault != "silent":
             print(json.dumps(error), file=sys.stderr)
         sys.exit(0 if fault == "hides" else 70)
@@ -74,6 +84,34 @@ def test_plans_go_round_all_tasks_and_repeat(command, tmp_path):
     assert Plan.draw(3, seen) == Plan.draw(3, seen)
 
 
+def test_a_plan_falls_within_the_life_of_its_task():
+    seen = Observation(
+        lives={"early": Life(0.1, 0, 0.2, 0), "late": Life(0.5, 1000, 0.9, 2000)}, grown=2000
+    )
+    plans = [Plan.draw(seed, seen) for seed in range(40)]
+
+    assert {plan.after_bytes for plan in plans if plan.name == "early"} == {None}
+    assert all(0.1 <= plan.after_s <= 0.2 for plan in plans if plan.name == "early")
+    late = {plan.after_bytes for plan in plans if plan.name == "late"} - {None}
+    assert len(late) > 1
+    assert all(1000 <= one < 2000 for one in late)
+
+
+def test_an_error_may_name_any_stage_that_shared_the_killed_task():
+    ended = Ended(
+        status=70,
+        stdout="",
+        stderr='{"event": "error", "facts": {"stage": "compress", "instance": 1}}',
+        seconds=1.0,
+        left=(),
+    )
+    crews = [("collect", "inspect"), ("checksum", "compress")]
+
+    assert complaints(Struck(task=Task(1, "dm:checksum.1"), ended=ended), crews=crews) == []
+    for name in ("dm:checksum.0", "dm:collect.1"):
+        assert complaints(Struck(task=Task(1, name), ended=ended), crews=crews)
+
+
 def test_a_well_behaved_program_gives_no_complaint(command, tmp_path):
     found = struck(command, "", tmp_path)
 
@@ -103,7 +141,7 @@ def test_a_moment_that_never_comes_kills_nobody(command, tmp_path):
         ("leaks", "left: dm:"),
         ("traceback", "traceback"),
         ("silent", "no error was told"),
-        ("blames another", "the error names 'scan'"),
+        ("blames another", "the error is of another"),
         ("dies", "ended by signal 9"),
     ],
 )

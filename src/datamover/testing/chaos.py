@@ -1,7 +1,8 @@
 """Kill one task of a running job at a seeded moment, and say what the job then did wrong.
 
-A clean run is watched first (``observe``): which tasks there are, how long it takes, how much it
-writes.  A ``Plan`` is drawn from a seed within what was seen, so a failure repeats with its seed.
+A clean run is watched first (``observe``): which tasks there are, and from when to when each
+lives, in seconds and in bytes written.  A ``Plan`` is drawn from a seed within the life of its
+task, so most plans find it alive, and a failure repeats with its seed.
 
 Source: SPEC C15, C16, X1; docs/STYLE.md, "Tests".
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,14 +20,42 @@ from typing import TYPE_CHECKING, Final, Self
 from datamover.testing.job import Ended, Job, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Observation", "Plan", "Struck", "complaints", "leftovers", "observe", "strike"]
+__all__ = [
+    "Life",
+    "Observation",
+    "Plan",
+    "Struck",
+    "complaints",
+    "kills",
+    "leftovers",
+    "observe",
+    "strike",
+]
 
 _TICK: Final = 0.001
 _APPEAR_S: Final = 20.0
 _SCRATCH: Final = frozenset({"tmp", "active"})
 _FORK_SERVER: Final = "dm:forkserver"
+_KILLS_IN_CI: Final = 200
+_KILLS: Final = 8
+
+
+def kills() -> int:
+    """How many seeded kills a suite makes: DATAMOVER_KILLS, or 200 in CI and 8 elsewhere."""
+    usual = _KILLS_IN_CI if os.environ.get("CI") else _KILLS
+    return int(os.environ.get("DATAMOVER_KILLS") or usual)
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """When a task was seen first and last: seconds since the start, and bytes gained by then."""
+
+    born_s: float
+    born_bytes: int
+    died_s: float
+    died_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +63,17 @@ class Observation:
     """What a clean run looks like.
 
     Attributes:
-        names: Every task that was seen, "main" among them.
-        seconds: How long it took.
+        lives: Every task that was seen, "main" among them.
         grown: Bytes that the watched folder gained.
     """
 
-    names: tuple[str, ...]
-    seconds: float
+    lives: Mapping[str, Life]
     grown: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks, sorted."""
+        return tuple(sorted(self.lives))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +95,12 @@ class Plan:
         """Choose; seeds that follow each other go round the tasks, so that few reach them all."""
         random = Random(seed)  # noqa: S311  a failure has to repeat, not to be secret
         name = seen.names[seed % len(seen.names)]
-        by_bytes = seen.grown > 0 and random.random() < 0.5
+        life = seen.lives[name]
+        by_bytes = life.died_bytes > life.born_bytes and random.random() < 0.5
         return cls(
             name=name,
-            after_bytes=random.randrange(seen.grown) if by_bytes else None,
-            after_s=random.uniform(0, seen.seconds),
+            after_bytes=random.randrange(life.born_bytes, life.died_bytes) if by_bytes else None,
+            after_s=random.uniform(life.born_s, life.died_s),
         )
 
 
@@ -84,14 +118,16 @@ def observe(
     """Run a command that must end well and note its tasks and what it wrote below ``grows``."""
     before = _size(grows)
     job = Job(command, environment=environment)
-    names: set[str] = set()
+    lives: dict[str, Life] = {}
     while job.is_running():
-        names |= {task.name for task in job.tasks() if task.stage or task.name == "main"}
+        now, grown = time.monotonic() - job.started, max(0, _size(grows) - before)
+        for task in job.tasks():
+            if task.stage or task.name == "main":
+                born = lives.setdefault(task.name, Life(now, grown, now, grown))
+                lives[task.name] = Life(born.born_s, born.born_bytes, now, grown)
         time.sleep(_TICK)
-    ended = job.wait().check(0)
-    return Observation(
-        names=tuple(sorted(names)), seconds=ended.seconds, grown=max(0, _size(grows) - before)
-    )
+    job.wait().check(0)
+    return Observation(lives=lives, grown=max(0, _size(grows) - before))
 
 
 def strike(
@@ -119,11 +155,15 @@ def strike(
     return Struck(task=task if hit else None, ended=job.wait(timeout=timeout, grace=grace))
 
 
-def complaints(struck: Struck) -> list[str]:
+def complaints(struck: Struck, *, crews: Iterable[Sequence[str]] = ()) -> list[str]:
     """Say what a job did wrong after one of its tasks was killed; empty when all is well.
 
     A job may still end with 0 when the task had done its work already: then the caller must find
     that everything is there.
+
+    Args:
+        struck: What became of it.
+        crews: Stages that share a task, which is called after the first: the error may name any.
     """
     ended, task = struck.ended, struck.task
     found = [f"left: {one.name} ({one.pid})" for one in ended.left]
@@ -135,20 +175,29 @@ def complaints(struck: Struck) -> list[str]:
         return [*found, f"nobody was killed, but it failed: {ended.status}: {ended.stderr[-2000:]}"]
     if task.name == "main":
         return found  # nobody is there to say anything
-    facts = ended.error.get("facts")
-    stage = str(facts.get("stage", "")) if isinstance(facts, dict) else ""
     if ended.status < 0:
         found.append(f"ended by signal {-ended.status} because {task.name} was killed")
     elif not ended.error:
         found.append(f"no error was told: {ended.stderr[-2000:]}")
-    elif task.name != _FORK_SERVER and not (stage and stage.startswith(task.stage)):
-        found.append(f"{task.name} was killed, but the error names {stage!r}: {ended.error}")
+    elif task.name != _FORK_SERVER and not _names(ended.error, task, crews):
+        found.append(f"{task.name} was killed, but the error is of another: {ended.error}")
     return found
 
 
 def leftovers(store: Path) -> list[Path]:
     """Return the files of unfinished work in a store: what lies in its scratch folders."""
     return [path for path in _files(store) if _SCRATCH & set(path.relative_to(store).parts[:-1])]
+
+
+def _names(error: Mapping[str, object], task: Task, crews: Iterable[Sequence[str]]) -> bool:
+    """Whether an error names a task: a stage that it ran, and its instance."""
+    facts = error.get("facts")
+    if not isinstance(facts, dict):
+        return False
+    stage, instance = str(facts.get("stage", "")), facts.get("instance")
+    mates = [name for crew in crews if crew[0].startswith(task.stage) for name in crew]
+    named = bool(stage) and (stage.startswith(task.stage) or stage in mates)
+    return named and str(instance) == task.name.rpartition(".")[2]
 
 
 def _files(folder: Path) -> Iterator[Path]:

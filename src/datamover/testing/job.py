@@ -112,6 +112,7 @@ class Job:
         self, command: Sequence[str], *, environment: Mapping[str, str] | None = None
     ) -> None:
         self._mark = uuid.uuid4().hex
+        self._strangers: set[tuple[int, int]] = set()
         self._stdout = tempfile.TemporaryFile()  # noqa: SIM115  closed by wait
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed by wait
         self.started = time.monotonic()
@@ -129,8 +130,8 @@ class Job:
         """Return its live processes, whoever their parent is now."""
         return sorted(
             Task(pid, "main" if pid == self.pid else name)
-            for pid, name, session in _processes()
-            if session == self.pid or self._is_marked(pid)
+            for pid, name, session, born in _processes()
+            if session == self.pid or self._is_marked(pid, born)
         )
 
     def wait_task(self, name: str, *, timeout: float) -> Task | None:
@@ -199,15 +200,20 @@ class Job:
             self.kill(task)
         return tuple(left)
 
-    def _is_marked(self, pid: int) -> bool:
+    def _is_marked(self, pid: int, born: int) -> bool:
         """A process that made a session of its own still has the environment it began with."""
+        # Who was none of ours at birth never becomes one: asking everybody once is enough.
+        if (pid, born) in self._strangers:
+            return False
         with suppress(OSError):
-            return f"{_MARK}={self._mark}".encode() in (_PROC / f"{pid}/environ").read_bytes()
+            if f"{_MARK}={self._mark}".encode() in (_PROC / f"{pid}/environ").read_bytes():
+                return True
+            self._strangers.add((pid, born))
         return False
 
 
-def _processes() -> Iterator[tuple[int, str, int]]:
-    """Yield (pid, name, session) of every process that is not a zombie."""
+def _processes() -> Iterator[tuple[int, str, int, int]]:
+    """Yield (pid, name, session, start time) of every process that is not a zombie."""
     for entry in _PROC.iterdir():
         if not entry.name.isdigit():
             continue
@@ -216,10 +222,10 @@ def _processes() -> Iterator[tuple[int, str, int]]:
             front, _, back = (entry / "stat").read_bytes().rpartition(b")")
         except OSError:
             continue  # it ended just now
-        state, _parent, _group, session = back.split()[:4]
-        if state not in {b"Z", b"X"}:
+        fields = back.split()
+        if fields[0] not in {b"Z", b"X"}:
             name = front.partition(b"(")[2].decode(errors="replace")
-            yield int(entry.name), name, int(session)
+            yield int(entry.name), name, int(fields[3]), int(fields[19])
 
 
 def _objects(text: str) -> Iterator[dict[str, object]]:
