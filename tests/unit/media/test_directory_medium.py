@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from datamover.disk.staging import Staging
 from datamover.errors import ChunkMissingError, MediumFullError, StoreError
 from datamover.media.directory import DirectoryMedium
 from datamover.testing.media import read_chunk, store_chunk
@@ -22,6 +23,11 @@ NAME = "00-00000000.dmc"
 def medium(tmp_path):
     with DirectoryMedium(tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+def small_areas(medium, monkeypatch):
+    monkeypatch.setattr(medium, "_staging", Staging(MIB))
 
 
 def refuse(number):
@@ -75,6 +81,7 @@ def test_a_full_disk_is_said_so_when_a_chunk_is_started(medium, monkeypatch):
         medium.create("00-00000001.dmc")
 
 
+@pytest.mark.usefixtures("small_areas")
 def test_another_refusal_names_the_place(medium, tmp_path, monkeypatch):
     writer = medium.create(NAME)
     monkeypatch.setattr(os, "pwritev", refuse(errno.EIO))
@@ -151,6 +158,7 @@ def test_a_file_system_without_links_has_renames(medium, tmp_path, monkeypatch):
     assert os.listdir(tmp_path / "tmp") == []
 
 
+@pytest.mark.usefixtures("small_areas")
 def test_a_large_chunk_is_written_past_the_page_cache(medium, monkeypatch):
     seen, real = [], os.pwritev
 
