@@ -7,7 +7,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
+from datamover.codec.keys import KdfParameters
+from datamover.monitor.supervisor import Monitor
+from datamover.mover.report import Silent
+from datamover.mover.store import Store, create_store
+from datamover.mover.verify import verify
+from datamover.pipe.spec import Mode
 from datamover.testing.program import Program
 from datamover.testing.trees import make_tree
 
@@ -30,7 +37,66 @@ def program():
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory):
+def make_store():
+    """Makes an encrypted store whose passphrase costs no time: hundreds of commands open one."""
+
+    def make(path):
+        cheap = KdfParameters(salt=os.urandom(16), memory_kib=64, iterations=1, lanes=1)
+        create_store(path, passphrase=b"correct", cipher="aes-256-gcm", kdf=cheap)
+        return path
+
+    return make
+
+
+class Inline(Monitor):
+    """A monitor that runs every stage in the calling thread, and no other process."""
+
+    def warm_up(self):
+        pass
+
+    def start(self, spec, *, on_notice=None):
+        return super().start(replace(spec, mode=Mode.INLINE), on_notice=on_notice)
+
+
+class Heard(Silent):
+    """Keeps what is told of damage."""
+
+    def __init__(self):
+        self.damage = []
+
+    def notice(self, notice):
+        if notice.kind in {"damaged", "missing"}:
+            self.damage.append(notice.given)
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Let the use cases run in this process, with all their stages: a tenth of the time."""
+    for name in ("backup", "restore", "verify"):
+        monkeypatch.setattr(f"datamover.mover.{name}.Monitor", Inline)
+
+
+@pytest.fixture
+def heard():
+    """Makes a watch that keeps what is told of damage."""
+    return Heard
+
+
+@pytest.fixture
+def verified(inline):  # noqa: ARG001  it changes what verify runs in
+    """Verify a whole store, here; return the facts of each damage."""
+
+    def run(path):
+        heard = Heard()
+        with Store.open(path, lambda: b"correct") as store:
+            verify(store, None, heard)
+        return heard.damage
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory, make_store):
     """About 16 MiB: odd small files, noise that stays as large, and text that gets small."""
     root = tmp_path_factory.mktemp("world")
     source = make_tree(root / "source", 3, files=60)
@@ -39,8 +105,7 @@ def world(tmp_path_factory):
     for number in range(8):
         (source / f"noise-{number}").write_bytes(noise[number:] + noise[:number])
         (source / f"text-{number}").write_bytes(b"%d line of text\n" % number * 40_000)
-    program, store = Program(), root / "store"
-    program.run("init", store).check(0)
+    program, store = Program(), make_store(root / "store")
     program.backup(source, store, name="first").check(0)
     return World(source, store)
 

@@ -1,16 +1,15 @@
 """kill -9 of any task of a pipe: the error names it, and no process or descriptor is left."""
 
-import os
 import sys
 
 import pytest
 
-from datamover.testing.chaos import Plan, complaints, observe, strike
+from datamover.testing.chaos import Plan, complaints, kills, observe, strike
 from datamover.testing.job import Job
 
 pytestmark = [pytest.mark.faults, pytest.mark.processes]
 
-KILLS = int(os.environ.get("DATAMOVER_KILLS", "8"))
+KILLS = max(6, kills() // 10)
 
 # A program as a user would write it: numbers go in, are worked on in parallel, and are written.
 PROGRAM = """
@@ -101,17 +100,27 @@ NAMES = (
 )
 
 
-def test_a_clean_run_has_a_process_for_each_instance(program, environment, tmp_path):
-    seen = observe(program, grows=tmp_path / "out", environment=environment)
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """What a clean run looks like."""
+    root = tmp_path_factory.mktemp("seen")
+    (root / "out").mkdir()
+    (root / "victim.py").write_text(PROGRAM)
+    return observe(
+        [sys.executable, str(root / "victim.py")],
+        grows=root / "out",
+        environment={"COUNT": str(COUNT), "OUT": str(root / "out" / "file")},
+    )
 
+
+def test_a_clean_run_has_a_process_for_each_instance(seen):
     assert set(seen.names) >= set(NAMES) | {"main", "dm:forkserver"}
     assert seen.grown == COUNT * 65536
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
-def test_a_killed_task_is_named_and_the_next_pipe_runs(seed, program, environment, tmp_path):
+def test_a_killed_task_is_named_and_the_next_pipe_runs(seed, seen, program, environment, tmp_path):
     """The program tries twice in one monitor: what the kill cost must not cost the second pipe."""
-    seen = observe(program, grows=tmp_path / "out", environment=environment)
     plan = Plan.draw(seed, seen)
     struck = strike(program, plan, grows=tmp_path / "out", environment=environment)
     events = {event["event"]: event for event in struck.ended.events}
