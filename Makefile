@@ -28,7 +28,7 @@ bench:
 	@for each in bench/bench_*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
 
 soak:
-	DATAMOVER_SOAK_SECONDS=600 $(BIN)/pytest -m faults --timeout 0
+	DATAMOVER_KILLS=500 $(BIN)/pytest tests/faults/test_kills.py tests/faults/test_pipe_kills.py
 
 reference:
 	$(BIN)/python -m datamover.testing.reference docs/reference
