@@ -35,9 +35,8 @@ def paths(ended):
 
 
 @pytest.fixture
-def store(tmp_path, program):
-    program.run("init", tmp_path / "store").check(0)
-    return tmp_path / "store"
+def store(tmp_path, make_store):
+    return make_store(tmp_path / "store")
 
 
 def test_what_cannot_be_read_is_reported_and_the_rest_is_saved(tmp_path, store):
