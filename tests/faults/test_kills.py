@@ -3,6 +3,7 @@
 DATAMOVER_KILLS says how many seeded kills; a failure repeats with its seed.
 """
 
+import faulthandler
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +133,8 @@ def kill_and_go_on(seed, scene, store, verified, into):
 @pytest.mark.parametrize("first", GROUPS)
 def test_a_backup_survives_the_death_of_a_task(first, scene, verified, tmp_path):
     """Two stores side by side, each through some deaths one after the other."""
+    # What it would write after 50 s reads the frames of running threads, and may crash on them.
+    faulthandler.cancel_dump_traceback_later()
 
     def live(lane):
         store = Path(shutil.copytree(scene.store, tmp_path / f"store-{lane}"))
