@@ -1,8 +1,6 @@
 """Three stages as four processes around one pool of buffers: run me with Python."""
 
-from datamover.monitor.supervisor import run
-from datamover.pipe.definition import head, middle, tail
-from datamover.pipe.spec import PipeSpec
+from datamover import PipeSpec, head, middle, run, tail
 
 
 @head
