@@ -54,7 +54,7 @@ class BackupSettings:
         name: What to call the archive; it is found by its id and its time without.
         excludes: Patterns of what to leave out, as ``datamover.files.exclude`` reads them.
         one_file_system: Stay on the file system of each source.
-        codec: "zstd-1" to "zstd-19", "lz4", "gzip-0" to "gzip-3", or "none".
+        codec: "zstd-1" to "zstd-19", "lz4-1" to "lz4-12", "gzip-1" to "gzip-3", or "none".
         jobs: Instances that read, and that compress; 0: one for each processor.
         chunk_size: Bytes after which a chunk file is closed.
         dry_run: Read and count, and keep nothing.

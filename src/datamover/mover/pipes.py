@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from datamover.codec import gzip, lz4, zstd
 from datamover.errors import MalformedError, UsageError
 from datamover.pipe.spec import PipeSpec, StageSpec
 from datamover.units import MIB
@@ -55,8 +56,7 @@ _INDEX_SHARE: Final = 2
 _WORKER_SHARE: Final = 3
 _MOST_WORKERS: Final = 16
 
-_LEVELS: Final = {"zstd": range(1, 20), "lz4": range(1), "gzip": range(4), "none": range(1)}
-_USUAL: Final = {"zstd": 1, "lz4": 0, "gzip": 1, "none": 0}
+_LEVELS: Final = {"zstd": zstd.LEVELS, "lz4": lz4.LEVELS, "gzip": gzip.LEVELS, "none": range(1)}
 _CODEC_IDS: Final = {"zstd": TransformId.ZSTD, "lz4": TransformId.LZ4, "gzip": TransformId.GZIP}
 _CIPHER_IDS: Final = {
     "aes-256-gcm": TransformId.AES_256_GCM,
@@ -92,9 +92,9 @@ class Codec:
         if match is None or levels is None:
             raise UsageError(
                 reason=f"no codec {text!r}; there are zstd-1 to zstd-19, "
-                "gzip-0 to gzip-3, lz4 and none"
+                "gzip-1 to gzip-3, lz4-1 to lz4-12 and none"
             )
-        level = int(match[2]) if match[2] else _USUAL[name]
+        level = int(match[2]) if match[2] else levels.start
         if level not in levels:
             raise UsageError(
                 reason=f"{name} has the levels {levels.start} to {levels.stop - 1}, not {level}"

@@ -36,7 +36,7 @@ def backup(
         name: What to call the archive; without a name it is found by its id.
         exclude: Leave out what matches this pattern; may be given many times.
         one_file_system: Do not go into folders that are on another file system.
-        codec: zstd-1 to zstd-19, lz4, gzip-0 to gzip-3, or none.
+        codec: zstd-1 to zstd-19, lz4-1 to lz4-12, gzip-1 to gzip-3, or none.
         jobs: Tasks that read and that compress; 0: as many as there are processors.
         chunk_size: Size of a chunk file, such as 64MiB.
         dry_run: Read and count, but keep nothing.
