@@ -414,3 +414,18 @@ def test_a_person_is_asked_twice_at_init_and_nothing_is_echoed(tmp_path):
     assert "sesame" not in seen
     assert "store made" in seen
     assert opened.returncode == 0
+
+
+def test_a_source_whose_own_name_is_no_text_is_backed_up_and_comes_back(tmp_path):
+    source = os.fsencode(tmp_path) + b"/\xff\xfe"
+    os.mkdir(source)
+    with open(source + b"/\x80", "wb") as file:
+        file.write(b"bytes")
+    store, back = tmp_path / "store", tmp_path / "back"
+    datamover("init", store)
+    saved = datamover("backup", os.fsdecode(source), "--to", store)
+    restored = datamover("restore", os.fsdecode(b"\xff\xfe/\x80"), "--from", store, "--to", back)
+
+    assert (saved.returncode, restored.returncode) == (0, 0), saved.stderr + restored.stderr
+    with open(os.fsencode(back) + b"/\xff\xfe/\x80", "rb") as file:
+        assert file.read() == b"bytes"

@@ -28,6 +28,7 @@ import msgspec
 
 from datamover.pipe.crew import run_crew
 from datamover.pipe.facts import TaskFacts
+from datamover.pipe.plain import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,8 +96,8 @@ class Exited(msgspec.Struct, frozen=True, tag="exited"):
 
 
 Request = Preload | Spawn | Enclosed
-_REQUESTS: Final = msgspec.json.Decoder(Request)
-_ENCODER: Final = msgspec.json.Encoder()
+_REQUESTS: Final = msgspec.msgpack.Decoder(Request)
+_ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 def set_name(name: str) -> None:
@@ -185,7 +186,11 @@ class _Server:
                 os.close(descriptor)
             left = iter(numbers)
             crew = [
-                msgspec.structs.replace(facts, descriptors=facts.descriptors.renumbered(left))
+                msgspec.structs.replace(
+                    facts,
+                    descriptors=facts.descriptors.renumbered(left),
+                    settings=unpacked(facts.settings),
+                )
                 for facts in spawn.crew
             ]
             good = run_crew(crew, prepare=lambda: _adopt_main(spawn.main))

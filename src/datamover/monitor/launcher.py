@@ -26,14 +26,15 @@ from datamover.monitor.forkserver import (
     Spawn,
     Started,
 )
+from datamover.pipe.plain import packed
 
 if TYPE_CHECKING:
     from datamover.pipe.facts import TaskFacts
 
 __all__ = ["Launcher"]
 
-_ENCODER: Final = msgspec.json.Encoder()
-_REPORTS: Final = msgspec.json.Decoder(Started | Exited)
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_REPORTS: Final = msgspec.msgpack.Decoder(Started | Exited)
 _LARGEST: Final = 65536
 _PATIENCE: Final = 5.0
 _PAUSE: Final = 0.001
@@ -78,6 +79,7 @@ class Launcher:
         self._tickets += 1
         main = next((path for facts in crew if (path := _main_path(facts.use))), "")
         numbers = [number for facts in crew for number in facts.descriptors.numbers()]
+        crew = [msgspec.structs.replace(facts, settings=packed(facts.settings)) for facts in crew]
         data = _ENCODER.encode(Spawn(self._tickets, crew, main))
         if len(numbers) > MOST_DESCRIPTORS:
             raise SpecError(
