@@ -51,6 +51,7 @@ class Definition:
         on_quota: OnQuota = OnQuota.WAIT,
         mode: Mode | None = None,
         joined: bool = False,
+        at: str = "",
         **settings: object,
     ) -> StageSpec:
         """Return this stage as a part of a pipe; ``settings`` are its own."""
@@ -63,6 +64,7 @@ class Definition:
             on_quota=on_quota,
             mode=mode,
             joined=joined,
+            at=at,
             definition=self,
         )
 

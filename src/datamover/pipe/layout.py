@@ -198,6 +198,8 @@ def _check(stage: StageSpec, found: Definition, *, first: bool, last: bool) -> N
         )
     if stage.mode is Mode.INLINE:
         raise SpecError(reason=f"stage {info.name}: inline is a mode of the whole pipe")
+    if stage.at:
+        raise SpecError(reason=f"stage {info.name} runs on {stage.at}: split the pipe first")
     found.convert(stage.settings)
 
 

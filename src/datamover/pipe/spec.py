@@ -56,6 +56,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         on_quota: What happens when an instance asks for more.
         mode: Process or thread; by default the pipe's.
         joined: It runs in the tasks of the stage before it: instance i there feeds instance i here.
+        at: The machine that it runs on, as a person names it; empty: this one.
     """
 
     use: str
@@ -66,6 +67,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     on_quota: OnQuota = OnQuota.WAIT
     mode: Mode | None = None
     joined: bool = False
+    at: str = ""
     definition: object = None
 
     def resolved(self) -> Definition | None:
@@ -108,6 +110,7 @@ class _FileStage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     on_quota: OnQuota = OnQuota.WAIT
     mode: Mode | None = None
     joined: bool = False
+    at: str = ""
 
 
 def parse_size(text: str) -> int:

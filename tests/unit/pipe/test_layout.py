@@ -241,3 +241,16 @@ def test_inline_is_for_all_and_other_modes_for_each() -> None:
         Mode.THREAD,
         Mode.PROCESS,
     ]
+
+
+def test_a_stage_of_another_machine_is_not_laid_out_here():
+    spec = PipeSpec(
+        name="p",
+        stages=(
+            StageSpec(use="read", settings={"path": "-"}),
+            StageSpec(use="discard", at="vault"),
+        ),
+    )
+
+    with pytest.raises(SpecError, match="runs on vault"):
+        lay_out(spec)
