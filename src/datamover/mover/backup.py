@@ -12,15 +12,14 @@ import getpass
 import os
 import socket
 import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from datamover.errors import MediumFullError, SourceError, StoreError, UsageError
+from datamover.errors import SourceError, UsageError
 from datamover.monitor.supervisor import Monitor
 from datamover.mover.count import Counts
-from datamover.mover.enter import enter_chunk, finish_archive
 from datamover.mover.forecast import Forecast
 from datamover.mover.job import Job, processors
 from datamover.mover.label import Label
@@ -31,10 +30,9 @@ from datamover.units import MIB, Bytes, Nanoseconds
 from datamover.wire.archive import ArchiveHeader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from datamover.mover.chunk_file import ChunkFile
     from datamover.mover.job import Finished
     from datamover.mover.report import Watch
     from datamover.mover.store import NewArchive, Store
@@ -129,44 +127,30 @@ def _backup(
     )
     tail = StageSpec(
         use="store",
+        at=store.depot.machine,
         settings={
-            "directory": str(store.path),
+            "directory": store.depot.directory,
             "store": store.id.hex(),
             "archive": header.encode().hex(),
             "chunk_size": settings.chunk_size,
         },
     )
     spec, _ = _pipe(store, roots, settings, codec, new, tail)
-    with store.reserve(new.id):
-        store.catalog.map.begin(new.record())
-        try:
-            return _run(store, new, spec, job, label)
-        except BaseException:
-            # What there is of it goes now, if it can, else with the next run's cleaning.  The
-            # catalog is asked first: an interrupt may come when the archive is just complete.
-            with suppress(StoreError, MediumFullError):
-                store.discard(new.id)
-            raise
+    with store.depot.writing(new.record()):
+        return _run(store, new, spec, job, label)
 
 
 def _run(store: Store, new: NewArchive, spec: PipeSpec, job: Job, label: Label) -> Summary:
-    last: list[ChunkFile] = []
-
-    def entered(given: Mapping[str, object]) -> None:
-        last[:] = [enter_chunk(store.catalog, store.chunks, str(given.get("name")))]
-
-    job.on("chunk", entered)
+    job.on("chunk", lambda given: store.depot.enter(str(given.get("name"))))
     job.on("page", lambda _: None)
     finished = job.run(spec)
-    if not last:
-        raise StoreError(store=str(store.path), reason="the archive has no chunk")
     counts = Counts(
         files=finished.number("scan", "files"),
         directories=finished.number("scan", "directories"),
         others=finished.number("scan", "other"),
         bytes_in=finished.number("scan", "data"),
     )
-    facts = finish_archive(store.catalog, last[0], counts)
+    facts = store.depot.finish(counts)
     return _summary(finished, job, archive=new.id, name=label.name, stored=facts.bytes_stored)
 
 

@@ -39,7 +39,7 @@ class Damage:
         self._record = record
         self._key = key
         self._job = job
-        self._chunks = store.catalog.map.chunks(record.id)
+        self._chunks = store.depot.chunks(record.id)
         self._found: list[tuple[str, dict[str, object], range]] = []
         for kind in _KINDS:
             job.on(kind, lambda given, kind=kind: self._heard(kind, given))  # type: ignore[misc]
@@ -58,7 +58,7 @@ class Damage:
             return
         paths: dict[int, list[str]] = {}
         wanted = {block for _, _, blocks in self._found for block in blocks}
-        for page in self._store.catalog.index.pages(self._record.id, PageKind.INDEX):
+        for page in self._store.depot.pages(self._record.id, PageKind.INDEX):
             try:
                 _, payload = open_record(
                     memoryview(page.record), key=self._key, archive=self._record.id

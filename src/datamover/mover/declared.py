@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from datamover.errors import DamagedError, FormatError
-from datamover.mover.chunk_file import ChunkFile
 from datamover.wire.tag import TagHeader
 
 if TYPE_CHECKING:
@@ -28,18 +27,14 @@ def declared_transforms(
     Raises:
         DamagedError: Neither a chunk's header nor the index can be read.
     """
-    for chunk in chunks:
-        try:
-            header = ChunkFile.survey(store.chunks / chunk.name).header
-        except OSError:
-            continue
-        if header is not None:
-            return header.transforms
+    declared = store.depot.transforms(chunks)
+    if declared is not None:
+        return declared
     # The index went the way of all blocks, and the catalog has a copy of it.
-    for page in store.catalog.index.pages(record.id):
+    for page in store.depot.pages(record.id):
         try:
             return tuple(one.id for one in TagHeader.decode(memoryview(page.record)).transforms)
         except FormatError:
             continue
     reason = f"no chunk of archive {record.id.hex()} has a readable header"
-    raise DamagedError(store=str(store.path), reason=reason)
+    raise DamagedError(store=store.depot.place, reason=reason)

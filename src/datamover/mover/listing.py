@@ -7,12 +7,11 @@ Source: SPEC U23, X10; docs/spec/catalog.md; docs/spec/entry-table.md.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from datamover.catalog.rows import ArchiveState, PageKind
-from datamover.errors import FormatError, SealError, StoreError
+from datamover.errors import FormatError, SealError
 from datamover.files.entry import EntryFlag, Kind
 from datamover.files.listing import decode_index, index_tables
 from datamover.files.selection import Selection
@@ -103,7 +102,7 @@ def archives(store: Store) -> list[ArchiveRow]:
         PassphraseError: The store does not open.
         StoreError: The catalog cannot be used.
     """
-    found = store.catalog.map.archives(ArchiveState.COMPLETE)
+    found = store.depot.archives(ArchiveState.COMPLETE)
     return [_row(store, record) for record in reversed(found)]
 
 
@@ -163,13 +162,9 @@ def info(store: Store) -> StoreInfo:
     Raises:
         StoreError: The catalog cannot be used, or the folder refuses.
     """
-    known = store.catalog.map.archives()
+    known = store.depot.archives()
     complete = [record for record in known if record.state is ArchiveState.COMPLETE]
-    chunks = [chunk for record in known for chunk in store.catalog.map.chunks(record.id)]
-    try:
-        room = os.statvfs(store.path)
-    except OSError as error:
-        raise StoreError(store=str(store.path), reason=str(error.strerror)) from error
+    chunks = [chunk for record in known for chunk in store.depot.chunks(record.id)]
     return StoreInfo(
         store=store.id.hex(),
         cipher=store.cipher,
@@ -179,7 +174,7 @@ def info(store: Store) -> StoreInfo:
         chunks=len(chunks),
         bytes_in=sum(record.facts.bytes_in for record in complete),
         bytes_stored=sum(chunk.length for chunk in chunks),
-        bytes_free=room.f_bavail * room.f_frsize,
+        bytes_free=store.depot.room(),
     )
 
 
@@ -215,7 +210,7 @@ def _row(store: Store, record: ArchiveRecord) -> ArchiveRow:
 def _index(store: Store, record: ArchiveRecord) -> Iterator[memoryview]:
     """Yield the payload of each index page of an archive."""
     key = store.archive_key(record)
-    for page in store.catalog.index.pages(record.id, PageKind.INDEX):
+    for page in store.depot.pages(record.id, PageKind.INDEX):
         _, payload = open_record(memoryview(page.record), key=key, archive=record.id)
         yield payload
 

@@ -22,10 +22,10 @@ from datamover.wire.tag import TransformId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from datamover.catalog.rows import ChunkRecord
     from datamover.ids import ArchiveId
+    from datamover.mover.depot import Depot
 
 __all__ = ["BLOCK_SIZE", "PRELOAD", "Codec", "load_stage", "reading", "writing"]
 
@@ -199,7 +199,7 @@ def reading(
 
 
 def load_stage(
-    store: Path,
+    depot: Depot,
     archive: ArchiveId,
     chunks: Sequence[ChunkRecord],
     blocks: Sequence[range] | None,
@@ -217,7 +217,8 @@ def load_stage(
     return _stage(
         "load",
         share=_HEAD_SHARE,
-        directory=str(store),
+        at=depot.machine,
+        directory=depot.directory,
         archive=archive.hex(),
         chunks=[chunk.name for chunk in wanted],
         extents=[(chunk.first_block, chunk.first_block + chunk.blocks) for chunk in wanted],
@@ -226,10 +227,16 @@ def load_stage(
 
 
 def _stage(
-    use: str, *, instances: int = 1, share: int = 0, joined: bool = False, **settings: object
+    use: str,
+    *,
+    instances: int = 1,
+    share: int = 0,
+    joined: bool = False,
+    at: str = "",
+    **settings: object,
 ) -> StageSpec:
     return StageSpec(
-        use=use, instances=instances, share=share, joined=joined, settings=_plain(settings)
+        use=use, instances=instances, share=share, joined=joined, at=at, settings=_plain(settings)
     )
 
 

@@ -84,7 +84,7 @@ def restore(
         wanted = [os.fsencode(path).removeprefix(b"./").strip(b"/") for path in paths]
         job = Job(_KIND, watch, monitor=monitor, counts="restore")
         damage = Damage(store, record, key, job)
-        chunks = store.catalog.map.chunks(record.id)
+        chunks = store.depot.chunks(record.id)
         job.total_files = None if wanted else record.facts.files
         job.total_bytes = None if wanted else record.facts.bytes_in
         blocks: list[range] | None = None
@@ -94,7 +94,7 @@ def restore(
             substitutes = stand_ins(entries(store, record.id.hex()), selection)
             if selection.unseen:
                 raise ArchiveMissingError(
-                    store=str(store.path),
+                    store=store.depot.place,
                     reason=f"no such path in the archive: {os.fsdecode(selection.unseen[0])}",
                 )
             blocks = blocks_of(store, record.id.hex(), wanted)
@@ -111,7 +111,7 @@ def restore(
         )
         spec = reading(
             name=_KIND,
-            head=load_stage(store.path, record.id, chunks, blocks),
+            head=load_stage(store.depot, record.id, chunks, blocks),
             declared=declared_transforms(store, record, chunks),
             key=key,
             archive=record.id,

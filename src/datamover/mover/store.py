@@ -25,9 +25,9 @@ from datamover.errors import (
     UsageError,
 )
 from datamover.ids import ArchiveId
-from datamover.mover.description import Description, read_description, write_description
+from datamover.mover.depot import LocalDepot
+from datamover.mover.description import Description, write_description
 from datamover.mover.label import Label, open_label, seal_label
-from datamover.mover.reservation import Reservation
 from datamover.units import Nanoseconds
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from datamover.catalog.database import Catalog
     from datamover.ids import StoreId
+    from datamover.mover.depot import Depot
+    from datamover.mover.reservation import Reservation
     from datamover.mover.sweep import Cleaned
 
 __all__ = ["NewArchive", "Store", "create_store"]
@@ -121,26 +123,26 @@ def create_store(
 
 
 class Store:
-    """A store, open; a context manager.
+    """A store, open: what lies in it, and its key; a context manager.
 
     Attributes:
-        path: Its folder.
+        depot: Where it lies.
         description: What it says of itself.
+        path: Its folder, on the machine that has it.
         chunks: Where its chunk files are.
         tmp: Where chunk files are written.
         active: Where running backups are known by their locks.
     """
 
-    def __init__(
-        self, path: Path, description: Description, passphrase: Callable[[], bytes] | None
-    ) -> None:
-        self.path = path
-        self.description = description
+    def __init__(self, depot: Depot, passphrase: Callable[[], bytes] | None = None) -> None:
+        """Open the store that lies in ``depot``; see ``open``."""
+        self.depot = depot
+        self.description = depot.description
+        self.path = path = Path(depot.directory)
         self.chunks, self.tmp, self.active = (path / name for name in _FOLDERS)
         self._passphrase = passphrase
         self._key: bytes | None = None
         self._opener: _Opener | None = None
-        self._catalog: Catalog | None = None
 
     @classmethod
     def open(cls, path: str | Path, passphrase: Callable[[], bytes] | None = None) -> Self:
@@ -157,8 +159,7 @@ class Store:
             MalformedError: Its description is damaged.
             StoreError: It cannot be read.
         """
-        folder = Path(path)
-        return cls(folder, read_description(folder), passphrase)
+        return cls(LocalDepot(Path(path)), passphrase)
 
     @property
     def id(self) -> StoreId:
@@ -172,24 +173,18 @@ class Store:
 
     @property
     def catalog(self) -> Catalog:
-        """Its catalog, opened when it is first asked for.
+        """Its catalog, opened when it is first asked for; only where the store is.
 
         Raises:
             CatalogError: It cannot be used.
             VersionError: A newer release made it.
-            StoreError: It is being rebuilt.
+            StoreError: It is being rebuilt, or the store is on another machine.
         """
-        if self._catalog is None:
-            from datamover.catalog.database import Catalog  # noqa: PLC0415 - costs 0.15 s
-
-            self._catalog = Catalog.open(self.path, store=self.id)
-        return self._catalog
+        return self._local().catalog
 
     def close(self) -> None:
-        """Let go of the catalog and the key; again is harmless."""
-        if self._catalog is not None:
-            self._catalog.close()
-            self._catalog = None
+        """Let go of the depot and the key; again is harmless."""
+        self.depot.close()
         if self._opener is not None:
             self._opener.join()
             self._opener = None
@@ -285,14 +280,14 @@ class Store:
             UsageError: The beginning of an id fits several.
             PassphraseError: The store does not open, and names are sealed.
         """
-        archives = self.catalog.map.archives(ArchiveState.COMPLETE)
+        archives = self.depot.archives(ArchiveState.COMPLETE)
         if word is None or word == _LATEST:
             found = archives[:1]
         else:
             found = [one for one in archives if one.id.hex() == word] or self._named(archives, word)
         if not found:
             what = "no archive yet" if word is None else f"no archive {word!r}"
-            raise ArchiveMissingError(store=str(self.path), reason=what)
+            raise ArchiveMissingError(store=self.depot.place, reason=what)
         return found[0]
 
     def _named(self, archives: list[ArchiveRecord], word: str) -> list[ArchiveRecord]:
@@ -317,13 +312,7 @@ class Store:
         Raises:
             StoreError: Somebody else has it, or the store refuses.
         """
-        # The open catalog keeps a rebuild away for as long as the run lasts.
-        _ = self.catalog
-        taken = Reservation.take(self.active, archive)
-        if taken is None:
-            reason = f"archive {archive.hex()} is being written by another process"
-            raise StoreError(store=str(self.path), reason=reason)
-        return taken
+        return self._local().reserve(archive)
 
     def discard(self, archive: ArchiveId) -> bool:
         """Remove an archive that this process has reserved, unless it is complete.
@@ -334,9 +323,7 @@ class Store:
         Raises:
             StoreError: The store refuses; the next cleaning tries again.
         """
-        from datamover.mover.sweep import discard  # noqa: PLC0415 - it needs this module
-
-        return discard(self, archive)
+        return self._local().discard(archive)
 
     def clean(self) -> Cleaned:
         """Remove what dead runs left; complete archives and live runs are never touched.
@@ -345,9 +332,12 @@ class Store:
             StoreError: The store refuses.
             PassphraseError: The store does not open, and an archive is to be completed.
         """
-        from datamover.mover.sweep import sweep  # noqa: PLC0415 - it needs this module
+        return self.depot.clean(self.archive_key)
 
-        return sweep(self)
+    def _local(self) -> LocalDepot:
+        if not isinstance(self.depot, LocalDepot):
+            raise StoreError(store=self.depot.place, reason="can be done where the store is, only")
+        return self.depot
 
 
 def _describe(passphrase: bytes | None, cipher: str, kdf: KdfParameters | None) -> Description:

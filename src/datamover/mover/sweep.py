@@ -18,10 +18,11 @@ from datamover.mover.enter import ArchiveFiles, enter_archive, gather
 from datamover.mover.reservation import Reservation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from datamover.mover.store import Store
+    from datamover.catalog.rows import ArchiveRecord
+    from datamover.mover.depot import LocalDepot
 
 __all__ = ["Cleaned", "discard", "sweep"]
 
@@ -45,8 +46,12 @@ class Cleaned:
     files: int = 0
 
 
-def sweep(store: Store) -> Cleaned:
-    """Clean ``store``; complete archives and live runs are never touched.
+def sweep(depot: LocalDepot, key_of: Callable[[ArchiveRecord], bytes] | None) -> Cleaned:
+    """Clean a store; complete archives and live runs are never touched.
+
+    Args:
+        depot: Where the store is.
+        key_of: Gives an archive's key; None: what would be completed is kept as it is.
 
     Raises:
         StoreError: The store refuses.
@@ -54,21 +59,21 @@ def sweep(store: Store) -> Cleaned:
     """
     done: dict[str, list[str]] = {"removed": [], "completed": [], "kept": []}
     try:
-        with DirectoryMedium(store.path) as medium:
+        with DirectoryMedium(depot.path) as medium:
             files = len(medium.clean())
-            for archive in sorted(_suspects(store, _by_archive(medium))):
-                reservation = Reservation.take(store.active, archive)
+            for archive in sorted(_suspects(depot, _by_archive(medium))):
+                reservation = Reservation.take(depot.active, archive)
                 if reservation is not None:
                     with reservation:
-                        what = _clean_archive(store, medium, archive)
+                        what = _clean_archive(depot, medium, archive, key_of)
                     if what:
                         done[what].append(archive.hex())
     except OSError as error:
-        raise StoreError(store=str(store.path), reason=f"cleaning: {error}") from error
+        raise StoreError(store=depot.place, reason=f"cleaning: {error}") from error
     return Cleaned(**{name: tuple(ids) for name, ids in done.items()}, files=files)
 
 
-def discard(store: Store, archive: ArchiveId) -> bool:
+def discard(depot: LocalDepot, archive: ArchiveId) -> bool:
     """Remove an archive that the caller has reserved, unless it is complete; whether it went.
 
     A run that is interrupted may not know whether its last step was done: the catalog does.
@@ -76,49 +81,56 @@ def discard(store: Store, archive: ArchiveId) -> bool:
     Raises:
         StoreError: The store refuses; the next cleaning tries again.
     """
-    record = store.catalog.map.archive(archive)
+    record = depot.catalog.map.archive(archive)
     if record is None or record.state is ArchiveState.COMPLETE:
         return False
-    with DirectoryMedium(store.path) as medium:
+    with DirectoryMedium(depot.path) as medium:
         medium.clean()
-        _remove(store, medium, archive, _by_archive(medium).get(archive, []))
+        _remove(depot, medium, archive, _by_archive(medium).get(archive, []))
     return True
 
 
-def _suspects(store: Store, chunks: Iterable[ArchiveId]) -> set[ArchiveId]:
+def _suspects(depot: LocalDepot, chunks: Iterable[ArchiveId]) -> set[ArchiveId]:
     """Return the archives that may be unfinished."""
-    known = {record.id: record.state for record in store.catalog.map.archives()}
+    known = {record.id: record.state for record in depot.catalog.map.archives()}
     unfinished = {one for one, state in known.items() if state is ArchiveState.INCOMPLETE}
-    return unfinished | (set(chunks) - set(known)) | _locked(store.active)
+    return unfinished | (set(chunks) - set(known)) | _locked(depot.active)
 
 
-def _clean_archive(store: Store, medium: DirectoryMedium, archive: ArchiveId) -> str:
+def _clean_archive(
+    depot: LocalDepot,
+    medium: DirectoryMedium,
+    archive: ArchiveId,
+    key_of: Callable[[ArchiveRecord], bytes] | None,
+) -> str:
     """Clean one archive whose lock is held; return what was done with it."""
     # Looked up again, under the lock: its run may have ended well since the first look.
-    record = store.catalog.map.archive(archive)
+    record = depot.catalog.map.archive(archive)
     names = _by_archive(medium).get(archive, [])
     if record is not None and record.state is ArchiveState.COMPLETE:
         return ""
     if record is None and not names:
         return ""
-    found = gather(store.chunks, names).get(archive, ArchiveFiles(archive))
-    if found.is_whole:
-        store.catalog.map.forget(archive)
-        enter_archive(store.catalog, store.chunks, found, key_of=store.archive_key)
+    found = gather(depot.folder, names).get(archive, ArchiveFiles(archive))
+    if found.is_whole and key_of is not None:
+        depot.catalog.map.forget(archive)
+        enter_archive(depot.catalog, depot.folder, found, key_of=key_of)
         return "completed"
     # A run that dies leaves no damaged file, for each is durable before it is named; and no
     # unknown one, for its archive is known before it.  So these are not what a dead run left.
     if record is None or found.is_damaged or found.last is not None:
         return "kept"
-    _remove(store, medium, archive, names)
+    _remove(depot, medium, archive, names)
     return "removed"
 
 
-def _remove(store: Store, medium: DirectoryMedium, archive: ArchiveId, names: list[str]) -> None:
+def _remove(
+    depot: LocalDepot, medium: DirectoryMedium, archive: ArchiveId, names: list[str]
+) -> None:
     for name in names:
         medium.forget(name)
     # Files first: rows without files are found again, files without rows are nobody's.
-    store.catalog.map.forget(archive)
+    depot.catalog.map.forget(archive)
 
 
 def _by_archive(medium: DirectoryMedium) -> dict[ArchiveId, list[str]]:

@@ -49,7 +49,7 @@ def verify(store: Store, archive: str | None, watch: Watch) -> Summary:
         monitor.warm_up()
         store.unlock_soon()
         records = (
-            store.catalog.map.archives(ArchiveState.COMPLETE)
+            store.depot.archives(ArchiveState.COMPLETE)
             if archive is None
             else [store.find(archive)]
         )
@@ -75,7 +75,7 @@ def verify(store: Store, archive: str | None, watch: Watch) -> Summary:
 def _verify(store: Store, record: ArchiveRecord, job: Job) -> Finished | None:
     key = store.archive_key(record)
     damage = Damage(store, record, key, job)
-    chunks = store.catalog.map.chunks(record.id)
+    chunks = store.depot.chunks(record.id)
     try:
         declared = declared_transforms(store, record, chunks)
     except DamagedError as error:
@@ -83,7 +83,7 @@ def _verify(store: Store, record: ArchiveRecord, job: Job) -> Finished | None:
         return None
     spec = reading(
         name=_KIND,
-        head=load_stage(store.path, record.id, chunks, None),
+        head=load_stage(store.depot, record.id, chunks, None),
         declared=declared,
         key=key,
         archive=record.id,

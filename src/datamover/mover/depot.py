@@ -1,0 +1,247 @@
+"""Where a store's chunks and its catalog are: everything of it that needs no key.
+
+    Store  = Depot (what lies there)  +  the key (who may read it)
+
+A mover asks a depot and does not know whether it is a folder of this machine (``LocalDepot``) or
+one that another machine looks after (``RemoteDepot``); labels, keys and index pages come sealed.
+
+Source: seed FIG. 8 (804-812), FIG. 10; SPEC F1, F10, F17; docs/spec/store.md; DESIGN D12.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
+
+from datamover.errors import MediumFullError, StoreError
+from datamover.mover.chunk_file import ChunkFile
+from datamover.mover.description import read_description
+from datamover.mover.enter import enter_chunk, finish_archive
+from datamover.mover.reservation import Reservation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from datamover.catalog.database import Catalog
+    from datamover.catalog.rows import (
+        ArchiveFacts,
+        ArchiveRecord,
+        ArchiveState,
+        ChunkRecord,
+        PageKind,
+        PageRecord,
+    )
+    from datamover.ids import ArchiveId
+    from datamover.mover.count import Counts
+    from datamover.mover.description import Description
+    from datamover.mover.sweep import Cleaned
+
+__all__ = ["Depot", "LocalDepot"]
+
+
+class Depot(Protocol):
+    """What lies in a store.
+
+    Every method may raise ``StoreError`` (with ``CatalogError``, ``MediumFullError``): the store
+    refuses, and nothing was changed.  A depot of another machine raises ``PeerError`` besides.
+
+    Attributes:
+        description: What the store says of itself.
+        place: What a person calls it.
+        machine: Where stages must run that read or write its chunks; empty: here.
+        directory: Its folder there.
+    """
+
+    description: Description
+    place: str
+    machine: str
+    directory: str
+
+    def archives(self, state: ArchiveState | None = None) -> list[ArchiveRecord]:
+        """Return all archives, or those in one state, newest first."""
+        ...
+
+    def chunks(self, archive: ArchiveId) -> list[ChunkRecord]:
+        """Return the chunks of one archive, in their order."""
+        ...
+
+    def pages(self, archive: ArchiveId, kind: PageKind | None = None) -> Iterator[PageRecord]:
+        """Yield the pages of an archive's index in block order, a few in memory at a time."""
+        ...
+
+    def transforms(self, chunks: Sequence[ChunkRecord]) -> tuple[int, ...] | None:
+        """Return what the archive header declares, from the first chunk that has a readable one."""
+        ...
+
+    def writing(self, record: ArchiveRecord) -> AbstractContextManager[None]:
+        """Begin an archive, and hold it for the block; what is unfinished at its end goes.
+
+        Raises:
+            StoreError: Somebody else writes it.
+        """
+        ...
+
+    def enter(self, name: str) -> None:
+        """Enter a durable chunk of the archive that is being written.
+
+        Raises:
+            DamagedError: The file is not what a writer leaves.
+        """
+        ...
+
+    def finish(self, counts: Counts) -> ArchiveFacts:
+        """Make the archive that is being written complete; durable on return.
+
+        Raises:
+            StoreError: Not all of its chunks were entered.
+        """
+        ...
+
+    def clean(self, key_of: Callable[[ArchiveRecord], bytes]) -> Cleaned:
+        """Remove what dead runs left; complete archives and live runs are never touched.
+
+        Args:
+            key_of: Gives an archive's key, to count an archive that is whole save for its rows; a
+                depot of another machine leaves such an archive for a cleaning there.
+        """
+        ...
+
+    def room(self) -> int:
+        """Return how many bytes are left where the chunks are."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; again is harmless."""
+        ...
+
+
+class LocalDepot:
+    """A store's folder on this machine; see ``Depot``."""
+
+    def __init__(self, path: Path) -> None:
+        """Look at the store in ``path``; the catalog is not opened yet.
+
+        Raises:
+            NotAStoreError: There is no store.
+            VersionError: A newer release made it.
+            MalformedError: Its description is damaged.
+            StoreError: It cannot be read.
+        """
+        self.path = path
+        self.description = read_description(path)
+        self.place = self.directory = str(path)
+        self.machine = ""
+        self.folder, self.active = path / "chunks", path / "active"
+        self._catalog: Catalog | None = None
+        self._last: ChunkFile | None = None
+
+    @property
+    def catalog(self) -> Catalog:
+        """Its catalog, opened when it is first asked for.
+
+        Raises:
+            CatalogError: It cannot be used.
+            VersionError: A newer release made it.
+            StoreError: It is being rebuilt.
+        """
+        if self._catalog is None:
+            from datamover.catalog.database import Catalog  # noqa: PLC0415 - costs 0.15 s
+
+            self._catalog = Catalog.open(self.path, store=self.description.store)
+        return self._catalog
+
+    def archives(self, state: ArchiveState | None = None) -> list[ArchiveRecord]:
+        """See ``Depot``."""
+        return self.catalog.map.archives(state)
+
+    def chunks(self, archive: ArchiveId) -> list[ChunkRecord]:
+        """See ``Depot``."""
+        return self.catalog.map.chunks(archive)
+
+    def pages(self, archive: ArchiveId, kind: PageKind | None = None) -> Iterator[PageRecord]:
+        """See ``Depot``."""
+        return self.catalog.index.pages(archive, kind)
+
+    def transforms(self, chunks: Sequence[ChunkRecord]) -> tuple[int, ...] | None:
+        """See ``Depot``."""
+        for chunk in chunks:
+            with suppress(OSError):
+                header = ChunkFile.survey(self.folder / chunk.name).header
+                if header is not None:
+                    return header.transforms
+        return None
+
+    @contextmanager
+    def writing(self, record: ArchiveRecord) -> Iterator[None]:
+        """See ``Depot``."""
+        with self.reserve(record.id):
+            self.catalog.map.begin(record)
+            self._last = None
+            try:
+                yield
+            except BaseException:
+                # What there is of it goes now, if it can, else with the next run's cleaning.  The
+                # catalog is asked first: an interrupt may come when the archive is just complete.
+                with suppress(StoreError, MediumFullError):
+                    self.discard(record.id)
+                raise
+
+    def enter(self, name: str) -> None:
+        """See ``Depot``."""
+        self._last = enter_chunk(self.catalog, self.folder, name)
+
+    def finish(self, counts: Counts) -> ArchiveFacts:
+        """See ``Depot``."""
+        if self._last is None:
+            raise StoreError(store=self.place, reason="the archive has no chunk")
+        return finish_archive(self.catalog, self._last, counts)
+
+    def clean(self, key_of: Callable[[ArchiveRecord], bytes] | None) -> Cleaned:
+        """See ``Depot``; without ``key_of`` nothing is completed."""
+        from datamover.mover.sweep import sweep  # noqa: PLC0415 - it needs this module
+
+        return sweep(self, key_of)
+
+    def room(self) -> int:
+        """See ``Depot``."""
+        try:
+            found = os.statvfs(self.path)
+        except OSError as error:
+            raise StoreError(store=self.place, reason=str(error.strerror)) from error
+        return found.f_bavail * found.f_frsize
+
+    def close(self) -> None:
+        """See ``Depot``."""
+        if self._catalog is not None:
+            self._catalog.close()
+            self._catalog = None
+
+    def reserve(self, archive: ArchiveId) -> Reservation:
+        """Make known that this process writes ``archive``; hold it until the archive is complete.
+
+        Raises:
+            StoreError: Somebody else has it, or the store refuses.
+        """
+        # The open catalog keeps a rebuild away for as long as the run lasts.
+        _ = self.catalog
+        taken = Reservation.take(self.active, archive)
+        if taken is None:
+            reason = f"archive {archive.hex()} is being written by another process"
+            raise StoreError(store=self.place, reason=reason)
+        return taken
+
+    def discard(self, archive: ArchiveId) -> bool:
+        """Remove an archive that this process has reserved, unless it is complete.
+
+        Returns:
+            Whether it went; a complete archive stays, however its run ended.
+
+        Raises:
+            StoreError: The store refuses; the next cleaning tries again.
+        """
+        from datamover.mover.sweep import discard  # noqa: PLC0415 - it needs this module
+
+        return discard(self, archive)
