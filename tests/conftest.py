@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from datamover.testing.hosts import Network, hosts_available
+from datamover.testing.sshd import Sshd, sshd_available
 
 settings.register_profile(
     "fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -63,3 +67,25 @@ def nothing_is_left_behind():
         assert not thread.is_alive(), f"{thread.name} is still running"
     assert _children() <= children, "child processes left behind"
     assert _shared_memory() <= names, "names left in /dev/shm"
+
+
+def _need(ability):
+    """Skip a test that this machine does not let run; fail it where nothing may be skipped."""
+    if not ability:
+        (pytest.fail if ability.is_required else pytest.skip)(ability.reason)
+
+
+@pytest.fixture
+def make_network():
+    """Makes hosts: ``make_network("source", "destination")``; they go with the test."""
+    _need(hosts_available())
+    with ExitStack() as stack:
+        yield lambda *names: stack.enter_context(Network(*names))
+
+
+@pytest.fixture
+def sshd(tmp_path):
+    """A real sshd on loopback, and ``command`` and ``rsh`` to reach it."""
+    _need(sshd_available())
+    with Sshd(tmp_path / "sshd") as server:
+        yield server

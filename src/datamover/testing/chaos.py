@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Self
 from datamover.testing.job import Ended, Job, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = [
     "Life",
@@ -83,7 +83,7 @@ class Plan:
     """Whom to kill, and when.
 
     Attributes:
-        name: The task.
+        name: The role of the task.
         after_bytes: Kill when the folder has grown by so much; None: by time.
         after_s: Kill so many seconds after the start, or at the task's birth if that is later.
     """
@@ -115,18 +115,25 @@ class Struck:
 
 
 def observe(
-    command: Sequence[str], *, grows: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    grows: Path,
+    environment: Mapping[str, str] | None = None,
+    start: Callable[..., Job] = Job,
 ) -> Observation:
-    """Run a command that must end well and note its tasks and what it wrote below ``grows``."""
+    """Run a command that must end well and note its tasks and what it wrote below ``grows``.
+
+    ``start`` makes a job of the command and ``environment=``: a ``HostsJob`` for several hosts.
+    """
     before = _size(grows)
-    job = Job(command, environment=environment)
+    job = start(command, environment=environment)
     lives: dict[str, Life] = {}
     while job.is_running():
         now, grown = time.monotonic() - job.started, max(0, _size(grows) - before)
         for task in job.tasks():
-            if task.stage or task.name == "main":
-                born = lives.setdefault(task.name, Life(now, grown, now, grown))
-                lives[task.name] = Life(born.born_s, born.born_bytes, now, grown)
+            if task.stage or task.host or task.name == "main":
+                born = lives.setdefault(task.role, Life(now, grown, now, grown))
+                lives[task.role] = Life(born.born_s, born.born_bytes, now, grown)
         time.sleep(_TICK)
     job.wait().check(0)
     return Observation(lives=lives, grown=max(0, _size(grows) - before))
@@ -140,10 +147,11 @@ def strike(
     environment: Mapping[str, str] | None = None,
     timeout: float = 60,
     grace: float = 5.0,
+    start: Callable[..., Job] = Job,
 ) -> Struck:
     """Run a command, kill what the plan names, and wait for the end of everything."""
     before = _size(grows)
-    job = Job(command, environment=environment)
+    job = start(command, environment=environment)
     due = job.started + plan.after_s
     while job.is_running():
         if plan.after_bytes is None:
@@ -184,7 +192,7 @@ def complaints(struck: Struck, *, crews: Iterable[Sequence[str]] = ()) -> list[s
         found.append(f"ended by signal {-ended.status} because {task.name} was killed")
     elif not ended.error:
         found.append(f"no error was told: {ended.stderr[-2000:]}")
-    elif task.name != _FORK_SERVER and not _names(ended.error, task, crews):
+    elif task.stage and task.name != _FORK_SERVER and not _names(ended.error, task, crews):
         found.append(f"{task.name} was killed, but the error is of another: {ended.error}")
     return found
 

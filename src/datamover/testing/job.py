@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Ended", "Job", "Task"]
+__all__ = ["Ended", "Job", "Task", "network_of", "running"]
 
 _MARK: Final = "DATAMOVER_TEST_JOB"
 _TICK: Final = 0.002
@@ -40,10 +40,17 @@ class Task:
 
     Attributes:
         name: What it calls itself; "main" for the process that was started.
+        host: The host that it runs on, where there are several.
     """
 
     pid: int
     name: str
+    host: str = ""
+
+    @property
+    def role(self) -> str:
+        """Its name, with its host before it."""
+        return f"{self.host}/{self.name}" if self.host else self.name
 
     @property
     def stage(self) -> str:
@@ -130,19 +137,23 @@ class Job:
         """Return its live processes, whoever their parent is now."""
         return sorted(
             Task(pid, "main" if pid == self.pid else name)
-            for pid, name, session, born in _processes()
+            for pid, name, session, born in running()
             if session == self.pid or self._is_marked(pid, born)
         )
 
+    def left(self) -> list[Task]:
+        """Return the live processes that must go when it ends."""
+        return self.tasks()
+
     def wait_task(self, name: str, *, timeout: float) -> Task | None:
-        """Wait until a process of that name is there; None when there was none in time.
+        """Wait until a process in that role is there; None when there was none in time.
 
         Blocking: at most ``timeout`` seconds, or until the job has ended.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             for task in self.tasks():
-                if task.name == name:
+                if task.role == name:
                     return task
             if not self.is_running():
                 return None
@@ -194,7 +205,7 @@ class Job:
 
     def _wait_gone(self, grace: float) -> tuple[Task, ...]:
         deadline = time.monotonic() + grace
-        while (left := self.tasks()) and time.monotonic() < deadline:
+        while (left := self.left()) and time.monotonic() < deadline:
             time.sleep(_TICK)
         for task in left:
             self.kill(task)
@@ -212,7 +223,7 @@ class Job:
         return False
 
 
-def _processes() -> Iterator[tuple[int, str, int, int]]:
+def running() -> Iterator[tuple[int, str, int, int]]:
     """Yield (pid, name, session, start time) of every process that is not a zombie."""
     for entry in _PROC.iterdir():
         if not entry.name.isdigit():
@@ -226,6 +237,13 @@ def _processes() -> Iterator[tuple[int, str, int, int]]:
         if fields[0] not in {b"Z", b"X"}:
             name = front.partition(b"(")[2].decode(errors="replace")
             yield int(entry.name), name, int(fields[3]), int(fields[19])
+
+
+def network_of(pid: int) -> int:
+    """Return what tells the network namespace of a process from others; 0 when it has ended."""
+    with suppress(OSError):
+        return (_PROC / f"{pid}/ns/net").stat().st_ino
+    return 0
 
 
 def _objects(text: str) -> Iterator[dict[str, object]]:

@@ -1,0 +1,69 @@
+"""A program on one host and all that runs on the others because of it, for ``testing.chaos``.
+
+    start = functools.partial(HostsJob, on=source, hosts=network.hosts)
+    seen = observe(command, grows=folder, start=start)
+    struck = strike(command, Plan.draw(seed, seen), grows=folder, start=start)
+
+Its tasks are all processes of all hosts, in the role ``<host>/<name>``: ``source/dm:read.0``,
+``destination/dm:forkserver``; the program itself is ``main``.  Who was on a host before it began,
+a monitor say, may be killed like the others, but is not missed when it stays.
+
+Source: SPEC C15, C16, G9.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from datamover.testing.job import Job, Task, network_of, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from datamover.testing.host import Host
+
+__all__ = ["HostsJob"]
+
+
+class HostsJob(Job):
+    """A running program, and what runs on several hosts.
+
+    Args:
+        command: program and arguments.
+        environment: added to that of its host.
+        on: where it runs.
+        hosts: whose processes belong to it.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        on: Host,
+        hosts: Sequence[Host],
+    ) -> None:
+        self._hosts = {host.network: host.name for host in hosts}
+        self.pid = 0
+        self._residents = {(pid, born) for pid, _, born in self._seen()}
+        super().__init__(
+            [*on.prefix, *command], environment={**on.environment, **(environment or {})}
+        )
+
+    def tasks(self) -> list[Task]:
+        """Return every live process of every host."""
+        return sorted(task for _, task, _ in self._seen())
+
+    def left(self) -> list[Task]:
+        """Return the live processes that were not there before it began."""
+        return sorted(
+            task for pid, task, born in self._seen() if (pid, born) not in self._residents
+        )
+
+    def _seen(self) -> Iterator[tuple[int, Task, int]]:
+        for pid, name, _, born in running():
+            host = self._hosts.get(network_of(pid))
+            if pid == self.pid:
+                yield pid, Task(pid, "main"), born
+            elif host is not None:
+                yield pid, Task(pid, name, host), born
