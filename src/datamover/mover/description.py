@@ -25,7 +25,13 @@ from datamover.ids import StoreId
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Description", "read_description", "write_description"]
+__all__ = [
+    "Description",
+    "checked_description",
+    "plain_description",
+    "read_description",
+    "write_description",
+]
 
 _NAME: Final = "store.json"
 _FORMAT: Final = "datamover-store"
@@ -107,7 +113,7 @@ def write_description(folder: Path, description: Description) -> None:
         MediumFullError: No room.
         StoreError: The folder refuses.
     """
-    data = msgspec.json.format(msgspec.json.encode(_plain(description))) + b"\n"
+    data = msgspec.json.format(msgspec.json.encode(plain_description(description))) + b"\n"
     aside = folder / (_NAME + ".new")
     try:
         try:
@@ -132,13 +138,35 @@ def _decode(data: bytes, what: str) -> Description:
         description = msgspec.json.decode(data, type=Description)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise MalformedError(what=what, reason=str(error)) from None
+    return _agreeing(description, what)
+
+
+def checked_description(plain: object, what: str) -> Description:
+    """Make a description of the plain values that another machine sent.
+
+    Args:
+        plain: As ``plain_description`` makes them.
+        what: What the store is called in an error.
+
+    Raises:
+        MalformedError: They are none.
+    """
+    try:
+        description = msgspec.convert(plain, Description, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise MalformedError(what=what, reason=str(error)) from None
+    return _agreeing(description, what)
+
+
+def _agreeing(description: Description, what: str) -> Description:
     parts = (description.kdf is not None, description.wrapped_key is not None)
     if parts != (description.is_encrypted,) * 2:
         raise MalformedError(what=what, reason="cipher and key do not fit each other")
     return description
 
 
-def _plain(description: Description) -> dict[str, object]:
+def plain_description(description: Description) -> dict[str, object]:
+    """Return a description as plain values, as the file has them."""
     fields: dict[str, object] = {
         name: getattr(description, name) for name in ("format", "version", "id", "created_ns")
     }

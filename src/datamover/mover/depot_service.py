@@ -1,0 +1,255 @@
+"""A depot for another machine: what ``RemoteDepot`` asks, answered from the folder that is here.
+
+One service belongs to one conversation.  What a lost conversation was writing is discarded, as if
+the writer had been killed.
+
+    depot.open        folder                  -> description
+    depot.archives    folder, state           -> a part for each archive
+    depot.chunks      folder, archive         -> a part for each chunk
+    depot.pages       folder, archive, kind   -> a part for each page, long ones in pieces
+    depot.transforms  folder, chunk names     -> what the archive declares
+    depot.begin       folder, record          -> it is held, and begun
+    depot.enter       folder, chunk name      -> its rows are there
+    depot.finish      folder, counts          -> facts; it is complete and durable
+    depot.discard     folder                  -> what was begun is gone
+    depot.clean       folder                  -> what was done
+    depot.room        folder                  -> bytes
+
+Source: seed FIG. 10 (1022, 1030); SPEC F1, F10, F17; docs/spec/control-protocol.md, section 5.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+import msgspec
+
+from datamover.catalog.rows import ArchiveRecord, ArchiveState, ChunkRecord, PageKind
+from datamover.errors import MalformedError, UsageError
+from datamover.ids import ArchiveId, BlockNumber, ChunkNumber
+from datamover.media.naming import parse_chunk_name
+from datamover.mover.count import Counts
+from datamover.mover.depot import LocalDepot
+from datamover.mover.description import plain_description
+from datamover.units import Bytes
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from datamover.catalog.rows import PageRecord
+    from datamover.wire.message import Plain
+
+__all__ = ["DepotService", "Permit"]
+
+Permit = Callable[[str, Path], None]
+"""Called with "read" or "append" and a store's folder; raises what it refuses with."""
+
+Values = Mapping[str, object] | Iterator[Mapping[str, object]]
+T = TypeVar("T")
+
+_MOST_DEPOTS: Final = 64
+_PIECE: Final = 512 << 10
+_READ: Final = "read"
+_APPEND: Final = "append"
+
+
+class _Folder(msgspec.Struct, frozen=True, kw_only=True):
+    folder: Annotated[bytes, msgspec.Meta(min_length=1, max_length=4096)]
+
+
+class _Archives(_Folder, frozen=True, kw_only=True):
+    state: ArchiveState | None = None
+
+
+class _Archive(_Folder, frozen=True, kw_only=True):
+    archive: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+    kind: PageKind | None = None
+
+
+class _Names(_Folder, frozen=True, kw_only=True):
+    names: Annotated[list[str], msgspec.Meta(max_length=1000)]
+
+
+class _Record(_Folder, frozen=True, kw_only=True):
+    record: ArchiveRecord
+
+
+class _Name(_Folder, frozen=True, kw_only=True):
+    name: Annotated[str, msgspec.Meta(max_length=255)]
+
+
+class _Counts(_Folder, frozen=True, kw_only=True):
+    counts: Counts
+
+
+class DepotService:
+    """Answers for the depots of one conversation; close it with the conversation."""
+
+    def __init__(self, permit: Permit) -> None:
+        """Make a service.
+
+        Args:
+            permit: Asked before a depot is opened for reading, and before something is added.
+        """
+        self._permit = permit
+        self._depots: dict[bytes, LocalDepot] = {}
+        self._writing: dict[bytes, AbstractContextManager[None]] = {}
+
+    def methods(self) -> dict[str, Callable[[Plain], Values]]:
+        """Return what it answers, by the name of the method."""
+        return {
+            "depot.open": self._open,
+            "depot.archives": self._archives,
+            "depot.chunks": self._chunks,
+            "depot.pages": self._pages,
+            "depot.transforms": self._transforms,
+            "depot.begin": self._begin,
+            "depot.enter": self._enter,
+            "depot.finish": self._finish,
+            "depot.discard": self._discard,
+            "depot.clean": self._clean,
+            "depot.room": self._room,
+        }
+
+    def close(self) -> None:
+        """Discard what is unfinished, and let go of every depot; again is harmless."""
+        for folder in list(self._writing):
+            self._give_up(folder)
+        for depot in self._depots.values():
+            depot.close()
+        self._depots.clear()
+
+    # ---- reading
+
+    def _open(self, given: Plain) -> Values:
+        depot = self._depot(_read(given, _Folder).folder, _READ)
+        return {"description": plain_description(depot.description)}
+
+    def _archives(self, given: Plain) -> Values:
+        asked = _read(given, _Archives)
+        records = self._depot(asked.folder, _READ).archives(asked.state)
+        return ({"record": _plain(record)} for record in records)
+
+    def _chunks(self, given: Plain) -> Values:
+        asked = _read(given, _Archive)
+        found = self._depot(asked.folder, _READ).chunks(ArchiveId(asked.archive))
+        return ({"record": _plain(record)} for record in found)
+
+    def _pages(self, given: Plain) -> Values:
+        asked = _read(given, _Archive)
+        depot = self._depot(asked.folder, _READ)
+        pages = depot.pages(ArchiveId(asked.archive), asked.kind)
+        return (piece for page in pages for piece in _pieces(page))
+
+    def _transforms(self, given: Plain) -> Values:
+        asked = _read(given, _Names)
+        chunks = [_chunk_named(_file_name(name)) for name in asked.names]
+        found = self._depot(asked.folder, _READ).transforms(chunks)
+        return {"transforms": None if found is None else list(found)}
+
+    def _room(self, given: Plain) -> Values:
+        return {"bytes": self._depot(_read(given, _Folder).folder, _READ).room()}
+
+    # ---- writing
+
+    def _begin(self, given: Plain) -> Values:
+        asked = _read(given, _Record)
+        if asked.folder in self._writing:
+            raise UsageError(reason="this conversation writes an archive of that store already")
+        writing = self._depot(asked.folder, _APPEND).writing(asked.record)
+        writing.__enter__()
+        self._writing[asked.folder] = writing
+        return {}
+
+    def _enter(self, given: Plain) -> Values:
+        asked = _read(given, _Name)
+        self._begun(asked.folder).enter(_file_name(asked.name))
+        return {}
+
+    def _finish(self, given: Plain) -> Values:
+        asked = _read(given, _Counts)
+        facts = self._begun(asked.folder).finish(asked.counts)
+        self._writing.pop(asked.folder).__exit__(None, None, None)
+        return {"facts": asdict(facts)}
+
+    def _discard(self, given: Plain) -> Values:
+        self._give_up(_read(given, _Folder).folder)
+        return {}
+
+    def _clean(self, given: Plain) -> Values:
+        done = self._depot(_read(given, _Folder).folder, _APPEND).clean(None)
+        return {"cleaned": _plain(done)}
+
+    # ---- inside
+
+    def _depot(self, folder: bytes, action: str) -> LocalDepot:
+        path = Path(os.path.abspath(os.fsdecode(folder)))  # noqa: PTH100 - must not follow links
+        self._permit(action, path)
+        depot = self._depots.get(folder)
+        if depot is None:
+            if len(self._depots) >= _MOST_DEPOTS:
+                raise UsageError(reason=f"a conversation has at most {_MOST_DEPOTS} depots")
+            depot = self._depots[folder] = LocalDepot(path)
+        return depot
+
+    def _begun(self, folder: bytes) -> LocalDepot:
+        if folder not in self._writing:
+            raise UsageError(reason="no archive was begun in this conversation")
+        return self._depot(folder, _APPEND)
+
+    def _give_up(self, folder: bytes) -> None:
+        writing = self._writing.pop(folder, None)
+        if writing is None:
+            return
+        try:
+            writing.__exit__(_GivenUpError, _GivenUpError(), None)
+        except _GivenUpError:
+            return
+
+
+def _pieces(page: PageRecord) -> Iterator[Mapping[str, object]]:
+    """Cut a page so that each piece fits a message; the last one comes with the facts."""
+    for at in range(0, max(0, len(page.record) - _PIECE), _PIECE):
+        yield {"piece": page.record[at : at + _PIECE]}
+    rest = (len(page.record) - 1) // _PIECE * _PIECE if page.record else 0
+    yield {"record": _plain(replace(page, record=page.record[rest:]))}
+
+
+class _GivenUpError(Exception):
+    """Ends the block in which an archive was being written."""
+
+
+def _read(given: Plain, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(given, kind, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise MalformedError(what="call", reason=str(error)) from None
+
+
+def _plain(value: object) -> dict[str, object]:
+    found = msgspec.to_builtins(value, builtin_types=(bytes,))
+    assert isinstance(found, dict)  # noqa: S101 - of a dataclass
+    return found
+
+
+def _file_name(name: str) -> str:
+    """Refuse a name that leads out of the folder of chunks."""
+    if parse_chunk_name(name) is None:
+        raise MalformedError(what="call", reason=f"not the name of a chunk: {name[:80]!r}")
+    return name
+
+
+def _chunk_named(name: str) -> ChunkRecord:
+    """A record that only says where to look."""
+    return ChunkRecord(
+        archive=ArchiveId(bytes(16)),
+        number=ChunkNumber(0),
+        name=name,
+        first_block=BlockNumber(0),
+        blocks=0,
+        length=Bytes(0),
+    )

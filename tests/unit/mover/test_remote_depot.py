@@ -1,0 +1,160 @@
+"""A depot behind a conversation answers as the one that is here, through encoded messages."""
+
+import os
+
+import msgspec
+import pytest
+
+from datamover.catalog.rows import ArchiveState, PageKind
+from datamover.errors import MalformedError, UsageError
+from datamover.files.entry import Entry, Kind
+from datamover.mover.count import Counts
+from datamover.mover.depot import LocalDepot
+from datamover.mover.depot_service import DepotService
+from datamover.mover.remote_depot import RemoteDepot
+from datamover.mover.store import Store, create_store
+from datamover.testing.chunks import (
+    backup_without_a_pipe,
+    make_blocks,
+    make_label,
+    write_chunks,
+)
+
+TABLES = [[Entry(b"a%d" % n, Kind.FILE, 0o100644)] for n in range(7)]
+
+
+class Wire:
+    """Carries calls as bytes, as a conversation does."""
+
+    def __init__(self, service):
+        self.methods = service.methods()
+
+    def call(self, method, given):
+        return _over(self.methods[method](_over(given)))
+
+    def parts(self, method, given):
+        return (_over(one) for one in self.methods[method](_over(given)))
+
+
+def _over(values):
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(values))
+
+
+@pytest.fixture
+def service():
+    asked = []
+    service = DepotService(lambda action, path: asked.append((action, str(path))))
+    service.asked = asked
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def remote(service, stored):
+    return RemoteDepot(Wire(service), machine="vault", directory=str(stored.path))
+
+
+@pytest.fixture
+def stored(tmp_path):
+    create_store(tmp_path / os.fsdecode(b"s\xff"), passphrase=None, cipher="none")
+    with Store.open(tmp_path / os.fsdecode(b"s\xff")) as opened:
+        yield opened
+
+
+def test_what_is_read_is_what_lies_there(stored, remote):
+    archive = backup_without_a_pipe(stored, TABLES)
+    here = LocalDepot(stored.path)
+
+    assert remote.description == here.description
+    assert remote.archives() == here.archives()
+    assert remote.archives(ArchiveState.INCOMPLETE) == []
+    assert remote.chunks(archive.id) == here.chunks(archive.id)
+    assert list(remote.pages(archive.id)) == list(here.pages(archive.id))
+    assert list(remote.pages(archive.id, PageKind.INDEX)) == list(
+        here.pages(archive.id, PageKind.INDEX)
+    )
+    assert remote.transforms(remote.chunks(archive.id)) == here.transforms(here.chunks(archive.id))
+    assert remote.room() > 0
+    assert remote.place == f"vault:{stored.path}"
+    here.close()
+
+
+def test_an_archive_is_begun_entered_and_finished_from_afar(stored, remote):
+    archive = stored.new_archive(make_label())
+    with remote.writing(archive.record()):
+        for name in write_chunks(stored, archive, make_blocks(TABLES)):
+            remote.enter(name)
+        facts = remote.finish(Counts(files=3))
+
+    (record,) = stored.depot.archives(ArchiveState.COMPLETE)
+    assert (record.id, record.facts) == (archive.id, facts)
+    assert facts.files == 3
+    assert list(stored.active.iterdir()) == []
+
+
+def test_what_fails_half_way_is_discarded_there(stored, remote):
+    archive = stored.new_archive(make_label())
+    first = write_chunks(stored, archive, make_blocks(TABLES))[0]
+    with pytest.raises(ZeroDivisionError), remote.writing(archive.record()):
+        raise ZeroDivisionError(remote.enter(first))
+
+    assert stored.depot.archives() == []
+    assert list(stored.chunks.iterdir()) == []
+
+
+def test_a_lost_conversation_leaves_nothing_unfinished(stored, service, remote):
+    archive = stored.new_archive(make_label())
+    writing = remote.writing(archive.record())
+    writing.__enter__()
+    for name in write_chunks(stored, archive, make_blocks(TABLES)):
+        remote.enter(name)
+    service.close()
+
+    assert stored.depot.archives() == []
+    assert list(stored.chunks.iterdir()) == []
+    assert list(stored.active.iterdir()) == []
+
+
+def test_a_page_longer_than_a_message_comes_in_pieces(monkeypatch, stored, remote):
+    monkeypatch.setattr("datamover.mover.depot_service._PIECE", 7)
+    archive = backup_without_a_pipe(stored, TABLES)
+
+    assert list(remote.pages(archive.id)) == list(stored.depot.pages(archive.id))
+
+
+def test_every_use_is_permitted_first(stored, service, remote):
+    service.asked.clear()
+    remote.archives()
+    remote.clean(lambda _: b"")
+
+    assert service.asked == [("read", str(stored.path)), ("append", str(stored.path))]
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("depot.open", {}),
+        ("depot.open", {"folder": "text"}),
+        ("depot.open", {"folder": b"/" + b"x" * 5000}),
+        ("depot.chunks", {"folder": b"/x", "archive": b"short"}),
+        ("depot.transforms", {"folder": b"/x", "names": ["../../etc/passwd"]}),
+        ("depot.begin", {"folder": b"/x", "record": {"id": 3}}),
+    ],
+)
+def test_a_malformed_call_is_refused(service, method, given):
+    with pytest.raises(MalformedError):
+        service.methods()[method](given)
+
+
+def test_a_chunk_cannot_be_entered_before_an_archive_was_begun(remote):
+    with pytest.raises(UsageError, match="no archive was begun"):
+        remote.enter("0" * 32 + "-000000.dmc")
+
+
+def test_a_path_that_is_no_chunk_cannot_be_entered(stored, remote):
+    archive = stored.new_archive(make_label())
+    with (
+        pytest.raises(MalformedError, match="not the name of a chunk"),
+        remote.writing(archive.record()),
+    ):
+        remote.enter("../catalog.sqlite")
