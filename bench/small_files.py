@@ -1,6 +1,7 @@
 """Files a second of scan, collect and restore alone, beside tar, on a tree of small files.
 
     python bench/small_files.py [--files 20000] [--rounds 5] [--profile scan|collect|restore]
+    python bench/small_files.py --tree /some/folder    (scan and collect only)
 
 The stages run one after another in this process, over a port that keeps blocks in memory, so each
 number is one stage's cost with a warm page cache and nobody to wait for.
@@ -116,20 +117,27 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--profile", default="")
     parser.add_argument("--folder", default=None, help="where to put the trees")
+    parser.add_argument("--tree", default=None, help="an absolute path, only read")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        root = os.path.join(folder, "tree")
-        make(root, options.files)
+        root = options.tree or os.path.join(folder, "tree")
         times = {"scan": [], "collect": [], "restore": [], "tar": []}
-        entries = 0
+        if options.tree:
+            times = {"scan": [], "collect": []}
+        else:
+            make(root, options.files)
+        entries = files = 0
         for _ in range(options.rounds):
             port, took = run("scan", scan, scan.Settings(roots=(root,)), (), options.profile)
             times["scan"].append(took)
-            entries = port.results["files"] + port.results["directories"]
+            files = port.results["files"]
+            entries = files + port.results["directories"]
             port, took = run(
                 "collect", collect, collect.Settings(roots=(root,)), port.sent, options.profile
             )
             times["collect"].append(took)
+            if options.tree:
+                continue
             back = os.path.join(folder, "back")
             settings = restore.Settings(destination=back, sync=False)
             port, took = run("restore", restore, settings, port.sent, options.profile)
@@ -138,7 +146,8 @@ def main():
             start = time.perf_counter()
             subprocess.run(f"tar cf - -C {folder} tree | cat > /dev/null", shell=True, check=True)
             times["tar"].append(time.perf_counter() - start)
-    print(f"{options.files} files, {entries} entries, {options.rounds} rounds, medians")
+    files = files or options.files
+    print(f"{files} files, {entries} entries, {options.rounds} rounds, medians")
     for name, taken in times.items():
         took, cpu = statistics.median(taken), min(CPU.get(name, [0]))
         each, work = took / entries * 1e6, cpu / entries * 1e6

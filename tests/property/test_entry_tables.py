@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
@@ -20,6 +21,7 @@ from datamover.files.table import (
     decode_entries,
     decode_sources,
     encode_entry,
+    encode_plain,
     patch_status,
     table_size,
     write_table,
@@ -83,11 +85,42 @@ def test_sources_are_the_files_with_data(given_entries):
         if entry.kind != Kind.FILE:
             entry.extents = ()
 
-    found = [(s[1], s[2], s[3], s[4], s[5]) for s in decode_sources(table_of(given_entries))]
+    found = [source[1:] for source in decode_sources(table_of(given_entries))]
 
     assert found == [
-        (e.root, e.path, e.size, e.mtime_ns, e.extents) for e in given_entries if e.extents
+        (e.root, *os.path.split(e.path), e.size, e.mtime_ns, e.extents)
+        for e in given_entries
+        if e.extents
     ]
+
+
+@given(entries(), st.sampled_from([0, 1, 4096]))
+def test_a_plain_file_is_encoded_as_any_other(entry, size):
+    entry = Entry(
+        entry.path, int(Kind.FILE), entry.mode, entry.uid, entry.gid, size, entry.mtime_ns,
+        entry.ctime_ns, entry.root, 0, b"", entry.user, entry.group, (),
+        ((0, size),) if size else (),
+    )  # fmt: skip
+    above, slash, name = entry.path.rpartition(b"/")
+
+    status = SimpleNamespace(
+        st_mode=entry.mode, st_uid=entry.uid, st_gid=entry.gid, st_size=size,
+        st_mtime_ns=entry.mtime_ns, st_ctime_ns=entry.ctime_ns,
+    )  # fmt: skip
+
+    record = encode_plain(above + slash, name, status, entry.root, entry.user, entry.group)
+
+    assert record == encode_entry(entry)
+
+
+@pytest.mark.parametrize("second", [b"/", b"/x", b"../x", b"a/../x", b"a/b/", b"a/.", b"..", b""])
+def test_a_path_is_looked_at_whatever_the_one_before_was(second):
+    given_entries = [
+        Entry(path, int(Kind.FILE), 0, size=1, extents=((0, 1),)) for path in (b"a/b", second)
+    ]
+
+    with pytest.raises(MalformedError):
+        list(decode_sources(table_of(given_entries)))
 
 
 @given(st.lists(entries(), min_size=1, max_size=4), st.data())

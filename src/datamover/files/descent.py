@@ -70,7 +70,7 @@ class Descent:
                 above it stay usable.
         """
         if path != self._path:
-            self._move(path.split(b"/") if path else [])
+            self._move(path)
             self._path = path
         return self._open[-1] if self._open else self._base
 
@@ -85,7 +85,29 @@ class Descent:
         """Open the directory ``name`` in ``parent``; a restore makes it when it is missing."""
         return os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
 
-    def _move(self, wanted: list[bytes]) -> None:
+    def _move(self, path: bytes) -> None:
+        above, slash, name = path.rpartition(b"/")
+        # Up, to a sibling, and down: what walks of a tree ask for needs no look at each component.
+        if self._is_below(path):
+            self._rise(path)
+            return
+        if self._is_below(above):
+            self._rise(above)
+        if self._path == above and bool(slash) == bool(above):
+            self._push(name)
+            return
+        self._search(path.split(b"/") if path else [])
+
+    def _is_below(self, path: bytes) -> bool:
+        return path != b"" and self._path.startswith(path + b"/")
+
+    def _rise(self, path: bytes) -> None:
+        self._truncate(path.count(b"/") + 1)
+        self._path = path
+        self._reopen()
+
+    def _search(self, wanted: list[bytes]) -> None:
+        """Go up to what both paths have in common, and down from there."""
         common = 0
         for ours, theirs in zip(self._names, wanted, strict=False):
             if ours != theirs:

@@ -65,7 +65,10 @@ class Planner:
         self._record_limit = limit // 2
         self._whole = limit // 4
         self._least = min(_PAGE, self._whole)
-        self._start()
+        self._records: list[bytes] = []
+        self._table = HEADER_SIZE
+        self._data = 0
+        self._continued = False
 
     def fit(self, entry: Entry) -> bool:
         """Say whether the entry fits a block, and leaves room for data."""
@@ -82,38 +85,46 @@ class Planner:
         """
         size = entry.size
         if entry.kind != _FILE or not size:
-            return self._append(encode_entry(entry), 0)
+            return self._whole_entry(entry, 0)
         if entry.flags & _SPARSE:
             return self._cut(entry, extents(entry))
         if size <= self._whole:
             entry.extents = ((0, size),)
-            return self._append(encode_entry(entry), size)
+            return self._whole_entry(entry, size)
         return self._cut(entry, ((0, size),))
 
-    def finish(self) -> Iterable[Plan]:
-        """Return the last block, if there is anything in it."""
-        return (self._close(),) if self._records else ()
+    @property
+    def whole(self) -> int:
+        """Bytes of the largest file that is always in one block."""
+        return self._whole
 
-    def _start(self) -> None:
-        self._records: list[bytes] = []
-        self._table = HEADER_SIZE
-        self._data = 0
-        self._continued = False
+    def append(self, record: bytes, data: int) -> Plan | None:
+        """Place an encoded entry with all of its data, at most ``whole`` bytes.
 
-    def _append(self, record: bytes, data: int) -> Iterable[Plan]:
+        Returns:
+            The block that is full now, if one is; the entry is in the next one.
+        """
         table = self._table + len(record)
-        closed: Iterable[Plan] = ()
+        closed: Plan | None = None
         if table + self._data + data > self._limit or table > self._table_limit:
-            closed = (self._close(),)
+            closed = self._close()
             table = self._table + len(record)
         self._records.append(record)
         self._table = table
         self._data += data
         return closed
 
+    def finish(self) -> Iterable[Plan]:
+        """Return the last block, if there is anything in it."""
+        return (self._close(),) if self._records else ()
+
+    def _whole_entry(self, entry: Entry, data: int) -> Iterable[Plan]:
+        closed = self.append(encode_entry(entry), data)
+        return (closed,) if closed else ()
+
     def _close(self) -> Plan:
         plan = Plan(self._records, self._table, self._data, self._continued)
-        self._start()
+        self._records, self._table, self._data, self._continued = [], HEADER_SIZE, 0, False
         return plan
 
     def _cut(self, entry: Entry, extents: Iterable[Extent]) -> Iterator[Plan]:

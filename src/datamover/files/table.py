@@ -16,6 +16,7 @@ from datamover.files.entry import SIZE_MAX, Entry, Extent, Kind, Status
 from datamover.units import Bytes
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "decode_entries",
     "decode_sources",
     "encode_entry",
+    "encode_plain",
     "patch_status",
     "table_size",
     "write_table",
@@ -39,6 +41,12 @@ TABLE_RESERVE: Final = 64
 _WHAT: Final = "entry table"
 _HEADER: Final = struct.Struct("<4sIII")
 _ENTRY: Final = struct.Struct("<IBBHIIIIQqqQQIIIHHHBB")
+_PLAIN: Final = struct.Struct("<IB3xIII4xQqq24xIHHxxBB")
+"""An entry's fields, without those that are 0 in most."""
+
+_SOURCE: Final = struct.Struct("<IB15xIQq32xIHHHBB")
+"""The fields that say where a file's data is."""
+
 _EXTENT: Final = struct.Struct("<QI")
 _XATTR: Final = struct.Struct("<HI")
 _PATCH_STATUS: Final = 5
@@ -46,13 +54,15 @@ _PATCH_ACTUAL: Final = 48
 _ACTUAL: Final = struct.Struct("<Q")
 _FILE: Final = int(Kind.FILE)
 _HARD_LINK: Final = int(Kind.HARD_LINK)
+_DOT: Final = ord(".")
 
 HEADER_SIZE: Final = _HEADER.size
 ENTRY_SIZE: Final = _ENTRY.size
 EXTENT_SIZE: Final = _EXTENT.size
 
-Source = tuple[int, int, bytes, int, int, tuple[Extent, ...]]
-"""A file with data in a block: entry's place in the table, root, path, size, mtime_ns, extents."""
+Source = tuple[int, int, bytes, bytes, int, int, tuple[Extent, ...]]
+"""A file with data in a block: the entry's place in the table, root, directory, name, size,
+mtime_ns, extents."""
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -80,6 +90,35 @@ def encode_entry(entry: Entry) -> bytes:
         ) + tail  # fmt: skip
     except struct.error as error:
         raise MalformedError(what="entry", reason=str(error)) from error
+
+
+def encode_plain(
+    prefix: bytes, name: bytes, status: os.stat_result, root: int, user: bytes, group: bytes
+) -> bytes:
+    """Return what ``encode_entry`` does for a whole file without anything beside it.
+
+    That is: one name, no hole, no extended attribute, and all of its data in the block.  Nearly
+    every file is one, and this takes a third of the time.
+
+    Args:
+        prefix: What stands before the name in its path; empty, or ending in a slash.
+        name: Its last component; with the prefix at most PATH_MAX bytes.
+        status: What the system says about it.
+        root: Which source, from 0.
+        user: Owner's name.
+        group: Group's name.
+    """
+    size = status.st_size
+    path = len(prefix) + len(name)
+    beside = path + len(user) + len(group)
+    return b"".join((
+        _PLAIN.pack(
+            96 + beside if size else 84 + beside, 1, status.st_mode, status.st_uid, status.st_gid,
+            size, status.st_mtime_ns, status.st_ctime_ns, 1 if size else 0, root, path,
+            len(user), len(group),
+        ),
+        prefix, name, user, group, _EXTENT.pack(0, size) if size else b"",
+    ))  # fmt: skip
 
 
 def write_table(out: memoryview, records: Sequence[bytes]) -> Bytes:
@@ -178,26 +217,38 @@ def decode_sources(payload: memoryview) -> Iterator[Source]:
     end, count = table_size(payload)
     table = bytes(payload[:end])
     at = HEADER_SIZE
-    unpack = _ENTRY.unpack_from
+    unpack = _SOURCE.unpack_from
+    find, rfind = table.find, table.rfind
+    directory = b""
     for _ in range(count):
         if end - at < ENTRY_SIZE:
             raise _malformed("an entry reaches beyond the table")
-        (
-            length, kind, _, _, _, _, _, xattrs, size, mtime, _, _, _, _, _, extents, root,
-            path, link, user, group,
-        ) = unpack(table, at)  # fmt: skip
+        length, kind, xattrs, size, mtime, extents, root, path, link, user, group = unpack(
+            table, at
+        )
         path_at = at + ENTRY_SIZE
-        extents_at = path_at + path + link + user + group + xattrs
+        path_end = path_at + path
+        extents_at = path_end + link + user + group + xattrs
         if length > end - at or extents_at + extents * EXTENT_SIZE > at + length:
             raise _malformed("an entry's parts reach beyond it")
         if extents:
-            name = table[path_at : path_at + path]
-            _require_safe(name)
-            if b"\0" in name:
-                raise _malformed(f"the path {name[:80]!r} holds a NUL")
+            slash = rfind(b"/", path_at, path_end)
+            name_at = slash + 1 if slash >= 0 else path_at
+            above = table[path_at:slash] if slash >= 0 else b""
+            # Most files lie in the directory of the one before, which was looked at.
+            if (
+                above != directory
+                or slash == path_at
+                or name_at == path_end
+                or table[name_at] == _DOT
+                or find(b"\0", path_at, path_end) >= 0
+            ):
+                _require_source(table[path_at:path_end])
+                directory = above
             if kind != _FILE:
                 raise _malformed("only a file has data")
-            yield at, root, name, size, mtime, _decode_extents(table, extents_at, extents, size)
+            held = _decode_extents(table, extents_at, extents, size)
+            yield at, root, above, table[name_at:path_end], size, mtime, held
         at += length
 
 
@@ -241,11 +292,12 @@ def _decode_xattrs(table: bytes, at: int, end: int) -> tuple[tuple[bytes, bytes]
 
 
 def _decode_extents(table: bytes, at: int, count: int, size: int) -> tuple[Extent, ...]:
-    extents: tuple[Extent, ...]
     if count == 1:
-        extents = (_EXTENT.unpack_from(table, at),)
-    else:
-        extents = tuple(_EXTENT.iter_unpack(table[at : at + count * EXTENT_SIZE]))
+        offset, length = only = _EXTENT.unpack_from(table, at)
+        if offset + length > size:
+            raise _malformed("an extent is beyond its file")
+        return (only,)
+    extents: tuple[Extent, ...] = tuple(_EXTENT.iter_unpack(table[at : at + count * EXTENT_SIZE]))
     last = 0
     for offset, length in extents:
         if offset < last or offset + length > size:
@@ -261,6 +313,12 @@ def _require_safe(path: bytes) -> None:
     dots = b"/." in framed and (b"/../" in framed or b"/./" in framed)
     if dots or b"//" in framed:
         raise _malformed(f"the path {path[:80]!r} is not a plain relative path")
+
+
+def _require_source(path: bytes) -> None:
+    _require_safe(path)
+    if b"\0" in path:
+        raise _malformed(f"the path {path[:80]!r} holds a NUL")
 
 
 def _malformed(reason: str) -> MalformedError:

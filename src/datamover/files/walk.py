@@ -18,10 +18,11 @@ from datamover.files.entry import PATH_MAX, Entry, EntryFlag, Kind
 from datamover.files.exclude import Excludes
 from datamover.files.owner import group_name, user_name
 from datamover.files.printable import why
+from datamover.files.table import encode_plain
 from datamover.files.xattr import read_xattrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from datamover.files.entry import Extent
     from datamover.files.notice import Notice
@@ -44,6 +45,12 @@ _DEVICES: Final = (int(Kind.CHARACTER), int(Kind.BLOCK))
 _SPARSE: Final = int(EntryFlag.SPARSE)
 _LINKED: Final = int(EntryFlag.LINKED)
 _ANY_DEVICE: Final = -1
+_SHORT: Final = 256
+"""A plain file's path at most: its entry fits the smallest block, whoever the owner is."""
+
+_TYPE: Final = 0o170000
+"""The bits of a mode that say what a file is."""
+
 _SECTOR: Final = 512
 """What ``st_blocks`` counts, whatever the file system's block size."""
 
@@ -65,6 +72,10 @@ class Walk:
         excludes: What to leave out; the roots themselves are never left out.
         one_file_system: Stay on the file system of each root; a mount point is archived empty.
         notice: Told of what cannot be archived ("unreadable", "skipped"); the walk goes on.
+        plain: Given encoded entry and size of each plain file, which is then not yielded; between
+            the same neighbours as it would be.  Plain is a file of one name, without holes or
+            extended attributes: nearly every one, and this way takes half of the time.
+        plain_size: Bytes of a plain file at most.
     """
 
     def __init__(
@@ -74,7 +85,11 @@ class Walk:
         notice: Notice,
         excludes: Excludes | None = None,
         one_file_system: bool = False,
+        plain: Callable[[bytes, int], None] | None = None,
+        plain_size: int = 0,
     ) -> None:
+        self._plain = plain
+        self._plain_size = plain_size
         self._roots = roots
         self._notice = notice
         self._excludes = excludes or Excludes()
@@ -147,18 +162,41 @@ class Walk:
         """Yield entries of the directory ``path`` until one is a directory, or none are left."""
         prefix = path + b"/" if path else b""
         excludes = self._excludes if path or not self._named else None
+        directory, plain = self._directory, self._plain
         while names:
             name = names.pop()
             if excludes and excludes.match(b"%b/%b" % (self._source, path), name):
                 continue
-            entry = self._look(prefix + name, name)
-            if entry is None:
+            try:
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                record = self._encode(prefix, name, status) if plain else None
+                entry = None if record else self._look(prefix + name, name, status)
+            except OSError as error:
+                self._unreadable(prefix + name, error)
                 continue
-            if entry.kind == _DIRECTORY:
+            if record and plain:
+                plain(record, status.st_size)
+            elif entry is not None and entry.kind == _DIRECTORY:
                 yield entry
                 return
-            if not self._foreign:
+            elif entry is not None and not self._foreign:
                 yield entry
+
+    def _encode(self, prefix: bytes, name: bytes, status: os.stat_result) -> bytes | None:
+        """Return the encoded entry of a plain file; None for any other."""
+        mode, size = status.st_mode, status.st_size
+        if (
+            mode & _TYPE != stat.S_IFREG
+            or status.st_nlink != 1
+            or size > self._plain_size
+            or status.st_blocks * _SECTOR < size
+            or len(prefix) + len(name) > _SHORT
+            or (self._one_file_system and status.st_dev != self._device)
+            or read_xattrs(self._directory, name)
+        ):
+            return None
+        owner = user_name(status.st_uid), group_name(status.st_gid)
+        return encode_plain(prefix, name, status, self._root, *owner)
 
     def _list(
         self, descent: Descent, path: bytes, pending: list[tuple[bytes, list[bytes]]]
@@ -172,19 +210,17 @@ class Walk:
         names.sort(reverse=True)
         pending.append((path, names))
 
-    def _look(self, path: bytes, name: bytes) -> Entry | None:
-        """Make the entry of one file; None, and a notice, for what is not archived."""
-        directory = self._directory
-        try:
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            kind = _KINDS.get(stat.S_IFMT(status.st_mode))
-            if kind is None or len(path) > PATH_MAX:
-                self._skip(path, status.st_mode)
-                return None
-            entry = self._entry(path, kind, status, name)
-        except OSError as error:
-            self._unreadable(path, error)
+    def _look(self, path: bytes, name: bytes, status: os.stat_result) -> Entry | None:
+        """Make the entry of one file; None, and a notice, for what is not archived.
+
+        Raises:
+            OSError: It is gone, or refuses.
+        """
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        if kind is None or len(path) > PATH_MAX:
+            self._skip(path, status.st_mode)
             return None
+        entry = self._entry(path, kind, status, name)
         if self._one_file_system:
             if self._device == _ANY_DEVICE:
                 self._device = status.st_dev

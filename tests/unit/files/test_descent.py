@@ -31,6 +31,30 @@ def test_directories_are_found_up_down_and_sideways(tmp_path):
             assert same(descent.enter(path.encode()), tmp_path / path)
 
 
+@pytest.mark.parametrize("keep", [1, 64])
+def test_any_way_from_one_directory_to_another_is_found(tmp_path, keep):
+    paths = ["", "a", "a/b", "a/b/c", "a/bc", "a/bc/c", "ab", "ab/b", "ab/b/c", "a/b/c/d"]
+    for path in paths:
+        (tmp_path / path).mkdir(exist_ok=True)
+
+    with descend(tmp_path, keep=keep) as descent:
+        for first in paths:
+            for second in paths:
+                descent.enter(first.encode())
+                assert same(descent.enter(second.encode()), tmp_path / second)
+
+
+@pytest.mark.parametrize("path", [b"/a", b"a/", b"a//b", b"/"])
+def test_a_path_with_an_empty_component_is_not_there(tmp_path, path):
+    (tmp_path / "a/b").mkdir(parents=True)
+
+    with descend(tmp_path) as descent:
+        for first in (b"", b"a", b"a/b"):
+            descent.enter(first)
+            with pytest.raises(FileNotFoundError):
+                descent.enter(path)
+
+
 def test_a_symlink_is_never_a_directory(tmp_path):
     (tmp_path / "real" / "below").mkdir(parents=True)
     (tmp_path / "link").symlink_to("real")

@@ -10,7 +10,10 @@ import pytest
 
 from datamover.files import xattr
 from datamover.files.entry import EntryFlag, Kind
+from datamover.files.exclude import Excludes
+from datamover.files.table import encode_entry
 from datamover.files.walk import Walk, archived_root, data_extents
+from datamover.testing.trees import make_tree
 
 
 def walked(*roots, **given):
@@ -99,6 +102,60 @@ def test_where_holes_cannot_be_asked_for_the_rest_is_data(root, monkeypatch):
         extents = list(data_extents(file.fileno(), 100))
 
     assert extents == [(0, 100)]
+
+
+@pytest.mark.parametrize("one_file_system", [True, False])
+def test_plain_files_take_a_faster_way_to_the_same_entries(tmp_path, one_file_system):
+    make_tree(tmp_path / "root", 21, files=60, large=100_000)
+    given = {"excludes": Excludes(["*7"]), "one_file_system": one_file_system}
+    expected = []
+    for entry in walked(tmp_path / "root", **given)[0]:
+        if entry.kind == Kind.FILE and entry.size and not entry.flags & EntryFlag.SPARSE:
+            entry.extents = ((0, entry.size),)
+        expected.append((entry.path, encode_entry(entry)))
+    found, plain = [], []
+
+    def take(record, size):
+        plain.append(size)
+        found.append(record)
+
+    roots = [os.fsencode(tmp_path / "root")]
+    walk = Walk(roots, notice=lambda *_: None, plain=take, plain_size=20_000, **given)
+    for entry in walk:
+        if entry.kind == Kind.FILE and entry.size and not entry.flags & EntryFlag.SPARSE:
+            entry.extents = ((0, entry.size),)
+        found.append(encode_entry(entry))
+
+    assert found == [record for _, record in expected]
+    assert 40 < len(plain) < len(expected)
+    assert max(plain) <= 20_000
+
+
+def test_what_is_not_plain_is_yielded(root):
+    (root / "large").write_bytes(b"x" * 101)
+    (root / "linked").write_bytes(b"x")
+    os.link(root / "linked", root / "second")
+    with (root / "sparse").open("wb") as file:
+        file.truncate(100)
+    (root / "with").write_bytes(b"x")
+    (root / "without").write_bytes(b"x" * 100)
+    deep = root / ("d" * 255)
+    deep.mkdir()
+    (deep / "far").write_bytes(b"x")
+    try:
+        os.setxattr(root / "with", "user.a", b"b")
+    except OSError:
+        (root / "with").unlink()
+    plain = []
+    walk = Walk(
+        [os.fsencode(root)], notice=print, plain=lambda _, size: plain.append(size), plain_size=100
+    )
+
+    found = {os.path.basename(entry.path) for entry in walk if entry.kind != Kind.DIRECTORY}
+
+    assert found - {b"with"} == {b"large", b"linked", b"second", b"sparse", b"far"}
+    assert (b"with" in found) == (root / "with").exists()
+    assert plain == [100]
 
 
 @pytest.mark.parametrize("fast", [True, False])

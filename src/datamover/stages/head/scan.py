@@ -79,6 +79,8 @@ class _Scan:
             notice=self._tell,
             excludes=Excludes(settings.excludes),
             one_file_system=settings.one_file_system,
+            plain=self._place,
+            plain_size=self._planner.whole,
         )
         self._block = 0
         self._offset = 0
@@ -109,6 +111,14 @@ class _Scan:
                 "data": self._data,
             }
         )
+
+    def _place(self, record: bytes, size: int) -> None:
+        """Take in a plain file."""
+        self._files += 1
+        self._bytes += size
+        plan = self._planner.append(record, size)
+        if plan is not None:
+            self._send(plan)
 
     def _count(self, entry: Entry) -> None:
         if entry.kind == _FILE:

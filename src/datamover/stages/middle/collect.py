@@ -87,7 +87,7 @@ class _Collector:
         end = len(payload)
         for source in decode_sources(payload):
             begin = at
-            for _, length in source[5]:
+            for _, length in source[6]:
                 at += length
             if at > end:
                 raise MalformedError(what="entry table", reason="its data reaches beyond the block")
@@ -97,8 +97,7 @@ class _Collector:
                 self._missing(payload, source, begin, at, why(error))
 
     def _file(self, payload: memoryview, source: Source, begin: int, end: int) -> None:
-        _, root, path, size, mtime, extents = source
-        directory, _, name = path.rpartition(b"/")
+        _, root, directory, name, size, mtime, extents = source
         if directory != self._directory_path or root != self._root:
             self._enter(root, directory)
         file = os.open(name, _FLAGS, dir_fd=self._directory)
@@ -141,7 +140,7 @@ class _Collector:
         return whole
 
     def _changed(self, payload: memoryview, source: Source, *, whole: bool, now: int) -> None:
-        size = source[3]
+        size = source[4]
         if whole:
             patch_status(payload, source[0], Status.CHANGED)
             self._tell("changed", source, "it changed while it was read")
@@ -158,12 +157,13 @@ class _Collector:
 
     def _tell(self, kind: str, source: Source, reason: str) -> None:
         """Give a notice; once for a file of many blocks, as long as it says the same."""
-        _, root, path, _, _, _ = source
+        _, root, directory, name, _, _, _ = source
+        path = b"%b/%b" % (directory, name) if directory else name
         told = (path, reason)
         if told != self._told:
             self._told = told
-            name = b"%b/%b" % (self._parents[root].rstrip(b"/"), path)
-            self._port.notice(kind, path=printable(name), reason=reason)
+            full = b"%b/%b" % (self._parents[root].rstrip(b"/"), path)
+            self._port.notice(kind, path=printable(full), reason=reason)
 
 
 def _clear(payload: memoryview, at: int, end: int) -> None:
