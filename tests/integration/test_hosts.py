@@ -196,6 +196,42 @@ for _ in range(2000):
     assert int(receiver.stdout.readline()) == pytest.approx(1600, abs=100)
 
 
+def test_a_long_line_delays_whatever_goes_between_two_hosts(pair):
+    network, source, destination = pair
+    line = network.long_line(source, destination, delay_ms=25, mbit=80)
+    code = """
+import socket, sys, time
+connection = socket.create_connection((sys.argv[1], 7000), timeout=20)
+took = []
+for _ in range(5):
+    start = time.monotonic()
+    connection.sendall(b"x")
+    connection.recv(1)
+    took.append(time.monotonic() - start)
+print(min(took))
+"""
+    server = """
+import socket
+with socket.create_server(("", 7000)) as server:
+    print("ready", flush=True)
+    connection, _ = server.accept()
+    while got := connection.recv(1):
+        connection.sendall(got)
+"""
+    name = "import socket; print(socket.gethostbyname('destination'))"
+    assert source.python(name).stdout.strip() == line.address(destination)
+    for here, there in ((source, destination), (destination, source)):
+        there.popen([sys.executable, "-c", server]).stdout.readline()
+        took = float(here.python(code, line.address(there)).stdout)
+
+        assert took == pytest.approx(0.05, rel=0.1)
+    assert carried(source, destination, line) == pytest.approx(80, rel=0.1)
+    assert line.proxy.statistics().opened == 3
+    line.proxy.cut()
+    with pytest.raises(AssertionError, match="refused"):
+        source.python(code, line.address(destination))
+
+
 def test_hosts_share_no_state(pair):
     _, source, destination = pair
     told = [

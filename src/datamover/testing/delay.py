@@ -80,9 +80,11 @@ class DelayProxy:
     """A line to one address, from ``with`` to its end; the process ends with its owner, however.
 
     Args:
-        host: where the line leads to.
+        host: where the line leads to; "" for where each connection was going before the
+            kernel redirected it here (``LongLine``).
         port: its port.
         listen: the address it is reached at.
+        turned: connections from this address go the line the other way.
         prefix: what runs it on another host (``Host.prefix``).
         settings: see ``LineSettings``.
 
@@ -97,6 +99,7 @@ class DelayProxy:
         port: int,
         *,
         listen: str = "127.0.0.1",
+        turned: str = "",
         prefix: Sequence[str] = (),
         **settings: Any,  # noqa: ANN401  the dataclass names and checks them
     ) -> None:
@@ -104,6 +107,7 @@ class DelayProxy:
         self.port = 0
         self.settings = LineSettings(**settings)
         self._target = (host, port)
+        self._turned = turned
         self._prefix = tuple(prefix)
 
     def __enter__(self) -> Self:
@@ -121,7 +125,11 @@ class DelayProxy:
         self._socket, self._answers = ours, ours.makefile("r")
         try:
             told = self._ask(
-                "start", listen=self.address, target=self._target, settings=asdict(self.settings)
+                "start",
+                listen=self.address,
+                target=self._target,
+                turned=self._turned,
+                settings=asdict(self.settings),
             )
         except BaseException:
             self.__exit__()

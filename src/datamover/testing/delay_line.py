@@ -1,6 +1,6 @@
 """The process of a ``DelayProxy``: one thread, a selector, and a queue for each way.
 
-Source: SPEC G9.
+Source: SPEC G9; linux/netfilter_ipv4.h, SO_ORIGINAL_DST.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ __all__ = ["main"]
 _IDLE_S: Final = 1.0
 _CONNECT_S: Final = 5.0
 _ASKED_MAX: Final = 65536
+_ORIGINAL_DESTINATION: Final = 80  # linux/netfilter_ipv4.h
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -56,6 +57,7 @@ class _Line:
         self._random = Random(0)  # noqa: S311  a failure has to repeat, not to be secret
         self._listen: tuple[str, int] = ("", 0)
         self._target: tuple[str, int] = ("", 0)
+        self._turned = ""
         self._listener: socket.socket | None = None
         self._wires = (Wire(), Wire())
         self._connections: list[_Connection] = []
@@ -96,11 +98,11 @@ class _Line:
         return bool(got)
 
     def _start(
-        self, listen: str, target: tuple[str, int], settings: dict[str, Any]
+        self, listen: str, target: tuple[str, int], turned: str, settings: dict[str, Any]
     ) -> dict[str, int]:
         self._change(settings)
         self._random = Random(self._settings.seed)  # noqa: S311  as above
-        self._listen, self._target = (listen, 0), (target[0], target[1])
+        self._listen, self._target, self._turned = (listen, 0), (target[0], target[1]), turned
         self._open_door()
         return {"port": self._listen[1]}
 
@@ -147,17 +149,25 @@ class _Line:
 
     def _accept(self, listener: socket.socket) -> None:
         try:
-            near, _ = listener.accept()
+            near, (origin, _) = listener.accept()
         except OSError:  # it went away while it waited
             return
         self._opened += 1
         try:
-            far = socket.create_connection(self._target, timeout=_CONNECT_S)
+            far = socket.create_connection(self._far_end(near), timeout=_CONNECT_S)
         except OSError:  # nobody there: so it looks from here too
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             near.close()
             return
-        self._connections.append(_Connection(near, far, self._wires))
+        there, back = self._wires
+        wires = (back, there) if origin == self._turned else (there, back)
+        self._connections.append(_Connection(near, far, wires))
+
+    def _far_end(self, near: socket.socket) -> tuple[str, int]:
+        if self._target[0]:
+            return self._target
+        port, address = struct.unpack("!2xH4s8x", near.getsockopt(0, _ORIGINAL_DESTINATION, 16))
+        return socket.inet_ntoa(address), port
 
     def _drop(self, connection: _Connection, *, reset: bool) -> None:
         self._connections.remove(connection)

@@ -21,14 +21,15 @@ import itertools
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from datamover.testing.ability import Ability
 from datamover.testing.administer import administer, tool
 from datamover.testing.host import Host
 from datamover.testing.link import Link
+from datamover.testing.long_line import LongLine
 from datamover.testing.remote_shell import Reached, remote_shell
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Network:
     Attributes:
         hosts: The hosts, in the order of their names.
         links: The links, in the order they were made.
+        lines: The long lines, likewise.
     """
 
     def __init__(self, *names: str) -> None:
@@ -58,6 +60,9 @@ class Network:
         self.folder = Path()
         self.hosts: tuple[Host, ...] = ()
         self.links: list[Link] = []
+        self.lines: list[LongLine] = []
+        self._middles: list[Host] = []
+        self._closing = ExitStack()
 
     def __enter__(self) -> Self:
         """Make the hosts.
@@ -68,12 +73,10 @@ class Network:
         _sweep()
         # Not below the test's own folder: the paths of Unix sockets are short.
         self.folder = Path(tempfile.mkdtemp(prefix="dm-hosts-"))
-        mark = f"{_MARK}-{os.getpid()}-{next(_NUMBERS)}"
-        self.hosts = tuple(Host(name, f"{mark}-{name}", self.folder / name) for name in self._names)
+        self._mark = f"{_MARK}-{os.getpid()}-{next(_NUMBERS)}"
         try:
-            for host in self.hosts:
-                host.start()
-                (_ETC / host.namespace).mkdir(parents=True, exist_ok=True)
+            for name in self._names:
+                self.hosts = (*self.hosts, self._new(name))
             self._tell_names()
         except BaseException:
             self.close()
@@ -101,6 +104,24 @@ class Network:
         self._tell_names()
         return link
 
+    def long_line(self, first: Host, second: Host, **settings: Any) -> LongLine:  # noqa: ANN401
+        """Put a line of a certain delay, rate and loss between two hosts.
+
+        Args:
+            first: one end.
+            second: the other.
+            settings: see ``LineSettings``.
+        """
+        middle = self._new(f"line{len(self._middles) + 1}")
+        self._middles.append(middle)
+        near, far = self.connect(first, middle), self.connect(middle, second)
+        line = LongLine(near, far, **settings)
+        line.start()
+        self._closing.push(line.proxy)
+        self.lines.append(line)
+        self._tell_names()
+        return line
+
     def remote_shell(self, *, log: Path | None = None) -> str:
         """Return what to give as ``--rsh``, to reach any host by its name."""
         hosts = {
@@ -115,12 +136,23 @@ class Network:
 
     def close(self) -> None:
         """End every process of every host and remove all that was made."""
-        for host in self.hosts:
+        self._closing.close()
+        for host in (*self.hosts, *self._middles):
             host.stop()
             shutil.rmtree(_ETC / host.namespace, ignore_errors=True)
         with suppress(OSError):
             _ETC.rmdir()  # only when nobody else uses it
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _new(self, name: str) -> Host:
+        host = Host(name, f"{self._mark}-{name}", self.folder / name)
+        try:
+            host.start()
+            (_ETC / host.namespace).mkdir(parents=True, exist_ok=True)
+        except BaseException:
+            host.stop()
+            raise
+        return host
 
     def _tell_names(self) -> None:
         for host in self.hosts:
@@ -130,14 +162,15 @@ class Network:
 
     def _neighbours(self, host: Host) -> Iterator[str]:
         known: set[str] = set()
-        for link in self.links:
-            if host not in link.hosts:
+        ways: list[Link | LongLine] = [*self.links, *self.lines]
+        for way in ways:
+            if host not in way.hosts:
                 continue
-            for other in link.hosts:
+            for other in way.hosts:
                 if other is not host:
                     first = "" if other.name in known else other.name
                     known.add(other.name)
-                    yield f"{link.address(other)} {first} {other.name}.{link.name}"
+                    yield f"{way.address(other)} {first} {other.name}.{way.name}"
 
 
 @functools.cache
