@@ -18,6 +18,11 @@ DataMoverError
 │   ├── VersionError
 │   ├── CorruptError                a checksum does not match
 │   └── MalformedError              a field is out of range
+├── PeerError                       another machine, or another process, as a partner in talk
+│   ├── PeerUnreachableError    (r) no conversation came about
+│   ├── PeerRefusedError            it said no, and why
+│   ├── PeerLostError           (r) it was there, and is gone
+│   └── PeerProtocolError           what it said is not the protocol
 ├── SecurityError                   a key, a passphrase or a seal does not fit
 │   ├── PassphraseError
 │   └── SealError                   an authentication tag does not match
@@ -65,6 +70,11 @@ __all__ = [
     "NotAStoreError",
     "OwnershipError",
     "PassphraseError",
+    "PeerError",
+    "PeerLostError",
+    "PeerProtocolError",
+    "PeerRefusedError",
+    "PeerUnreachableError",
     "PipeError",
     "QuotaError",
     "RestoreError",
@@ -328,6 +338,65 @@ class MalformedError(FormatError):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
+class PeerError(DataMoverError):
+    """Another machine, or another process of this one, does not do as it was asked.
+
+    Attributes:
+        peer: Who it is, as a person wrote it.
+    """
+
+    code = "peer"
+    exit_status = 69
+    peer: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.peer}: {self.reason}"
+
+
+class PeerUnreachableError(PeerError):
+    """No conversation came about; nothing was done there."""
+
+    code = "peer.unreachable"
+    retryable = True
+    hint = "see that the name is right, and that `datamover --version` works there"
+
+
+@dataclass(eq=False, kw_only=True)
+class PeerRefusedError(PeerError):
+    """The peer said no.
+
+    Attributes:
+        reason: What it said.
+        cause_code: ``code`` of the error at the peer.
+    """
+
+    code = "peer.refused"
+    cause_code: str = ""
+    cause_status: int = 70
+    cause_hint: str = ""
+
+
+class PeerLostError(PeerError):
+    """The peer was there and is gone: what it ran for us is stopped, or will be."""
+
+    code = "peer.lost"
+    exit_status = 75
+    retryable = True
+    hint = "run the same command again"
+
+
+class PeerProtocolError(PeerError):
+    """What the peer said is not the protocol; the conversation was ended."""
+
+    code = "peer.protocol"
+    exit_status = 76
+    hint = (
+        "see that both machines have a release that knows the other's, and print nothing at login"
+    )
 
 
 class SecurityError(DataMoverError):
