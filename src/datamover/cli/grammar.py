@@ -24,6 +24,7 @@ class Command:
         usage: The arguments, as they are documented.
         summary: One line, imperative.
         examples: Commands that work as they stand, given the files they name.
+        stages: Which stages it runs, by the name of the list in ``datamover.mover.pipes``.
     """
 
     words: tuple[str, ...]
@@ -31,6 +32,7 @@ class Command:
     usage: str
     summary: str
     examples: tuple[str, ...] = ()
+    stages: str = ""
 
 
 def _at(function: str) -> str:
@@ -57,6 +59,7 @@ COMMANDS: Final = (
             "datamover backup /home /etc --to /mnt/backup",
             "datamover backup . --to /mnt/backup --exclude '*.o' --codec zstd-9",
         ),
+        stages="WRITING_STAGES",
     ),
     Command(
         words=("restore",),
@@ -70,6 +73,7 @@ COMMANDS: Final = (
             "datamover restore --from /mnt/backup --to /tmp/back",
             "datamover restore latest etc/fstab --from /mnt/backup --to /tmp/back",
         ),
+        stages="READING_STAGES",
     ),
     Command(
         words=("archives",),
@@ -91,6 +95,7 @@ COMMANDS: Final = (
         usage="STORE [ARCHIVE]",
         summary="Read everything that is stored and say what is damaged.",
         examples=("datamover verify /mnt/backup",),
+        stages="READING_STAGES",
     ),
     Command(
         words=("info",),

@@ -41,7 +41,9 @@ __all__ = [
     "Request",
     "Spawn",
     "Started",
+    "forget_variable",
     "main",
+    "serve",
 ]
 
 LARGEST_REQUEST: Final = 190_000
@@ -57,7 +59,11 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _KEEP: Final = 32 << 20
 _CONFUSED: Final = 70
+_COLLECT_IN_TASKS: Final = (700, 10, 10)
+_COLLECT_IN_SERVER: Final = 100_000
+"""What imports make lives as long as the server: looking through it is for nothing."""
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_LIBC.getenv.restype = ctypes.c_void_p
 
 
 class Preload(msgspec.Struct, frozen=True, tag="preload"):
@@ -142,11 +148,11 @@ class _Server:
         match request:
             case Preload(modules, path):
                 sys.path[:] = [*path, *(p for p in sys.path if p not in path)]
-                for module in modules:
-                    with contextlib.suppress(ImportError):
-                        importlib.import_module(module)
-                gc.collect()
-                gc.freeze()
+                if missing := [module for module in modules if module not in sys.modules]:
+                    for module in missing:
+                        with contextlib.suppress(ImportError):
+                            importlib.import_module(module)
+                    gc.freeze()
             case Spawn() as spawn:
                 self._spawn(spawn, numbers)
             case Enclosed():
@@ -181,6 +187,7 @@ class _Server:
             # A task that is woken lets the one that woke it go on: with more tasks than processors
             # it then finds several tokens at once.  Worth 10 to 20 % (docs/decisions/0008).
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            gc.set_threshold(*_COLLECT_IN_TASKS)
             self._connection.close()
             for descriptor in self._children:
                 os.close(descriptor)
@@ -259,14 +266,36 @@ def _adopting() -> Iterator[None]:
         del os.environ[ADOPTING]
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Serve the monitor on the inherited socket named by ``arguments[0]``, until it is gone."""
+def forget_variable(name: str) -> None:
+    """Take a variable out of this process's environment, as /proc/PID/environ shows it too.
+
+    The block that a program begins with stays what it was in every process that is forked from it,
+    whatever is removed from ``os.environ``.
+    """
+    value = os.environb.get(name.encode())
+    place = _LIBC.getenv(name.encode())
+    if value is not None and place:
+        ctypes.memset(place, 0, len(value))
+    os.environb.pop(name.encode(), None)
+
+
+def serve(connection: socket.socket) -> None:
+    """Be the server: answer the monitor on ``connection`` until it is gone.
+
+    Blocking: until then.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     set_name("dm:forkserver")
+    gc.set_threshold(_COLLECT_IN_SERVER)
     _keep_memory()
     _LIBC.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
-    _Server(socket.socket(fileno=int(arguments[0]))).run()
+    _Server(connection).run()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the monitor on the inherited socket named by ``arguments[0]``, until it is gone."""
+    serve(socket.socket(fileno=int(arguments[0])))
 
 
 if __name__ == "__main__":

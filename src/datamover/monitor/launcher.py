@@ -9,7 +9,6 @@ import array
 import errno
 import os
 import socket
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -26,12 +25,15 @@ from datamover.monitor.forkserver import (
     Spawn,
     Started,
 )
+from datamover.monitor.server import ServerProcess, module_path
 from datamover.pipe.plain import packed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from datamover.pipe.facts import TaskFacts
 
-__all__ = ["Launcher"]
+__all__ = ["Launcher", "drop_prepared", "prepare"]
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _REPORTS: Final = msgspec.msgpack.Decoder(Started | Exited)
@@ -40,23 +42,45 @@ _PATIENCE: Final = 5.0
 _PAUSE: Final = 0.001
 
 
+_prepared: list[ServerProcess] = []
+
+
+def prepare(*, without: Iterable[str] = ()) -> None:
+    """Fork a server now, for the next launcher of this process, if it can be done safely.
+
+    For a program that is about to run a pipe, and does not share its process with anybody.  What
+    is imported by now, no task imports again.
+
+    Args:
+        without: Variables of the environment that no task may see.
+    """
+    server = ServerProcess.forked(without=without)
+    if server is not None:
+        _prepared.append(server)
+
+
+def drop_prepared() -> None:
+    """End a server that was prepared and not taken.
+
+    Blocking: until it has exited.
+    """
+    server = _take_prepared()
+    if server is not None:
+        server.close()
+
+
+def _take_prepared() -> ServerProcess | None:
+    # A process that was forked meanwhile has no right to its parent's.
+    return _prepared.pop() if _prepared and _prepared[0].parent == os.getpid() else None
+
+
 class Launcher:
     """A running fork server.  ``fileno`` is readable when it has something to report."""
 
     def __init__(self) -> None:
-        """Start the server; returns at once, the server warms up meanwhile."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (self._socket, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        with theirs:
-            # Standard input is inherited: a head may read it.
-            # -P: never import from the folder that a command happens to run in.
-            module = ["-P", "-m", "datamover.monitor.forkserver"]
-            self._server = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, *module, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(_path())},
-            )
+        """Take the server that was prepared, or start one; that warms up meanwhile."""
+        self._server = _take_prepared() or ServerProcess.executed()
+        self._socket = self._server.socket
         self._tickets = 0
 
     def fileno(self) -> int:
@@ -65,7 +89,7 @@ class Launcher:
 
     def preload(self, modules: list[str]) -> None:
         """Have the server import modules now, so that no task has to."""
-        self._send(_ENCODER.encode(Preload(modules, _path())), [])
+        self._send(_ENCODER.encode(Preload(modules, module_path())), [])
 
     def spawn(self, crew: list[TaskFacts]) -> int:
         """Ask for a task, or for several in one process; return the ticket that reports name.
@@ -114,12 +138,7 @@ class Launcher:
 
         Blocking: until it has exited.
         """
-        self._socket.close()
-        try:
-            self._server.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
+        self._server.close()
 
     def _send_enclosed(self, data: bytes, numbers: list[int]) -> None:
         """Send what is too long for a message as a memory file."""
@@ -145,11 +164,6 @@ class Launcher:
                 time.sleep(_PAUSE)
             else:
                 return
-
-
-def _path() -> list[str]:
-    """Where modules are found, without a word for "the current folder"."""
-    return [os.path.abspath(p) for p in sys.path]  # noqa: PTH100 - plain strings are wanted
 
 
 def _main_path(use: str) -> str:

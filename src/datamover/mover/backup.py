@@ -23,7 +23,7 @@ from datamover.mover.count import Counts
 from datamover.mover.forecast import Forecast
 from datamover.mover.job import Job, processors
 from datamover.mover.label import Label
-from datamover.mover.pipes import BLOCK_SIZE, PRELOAD, Codec, writing
+from datamover.mover.pipes import BLOCK_SIZE, WRITING_STAGES, Codec, writing
 from datamover.mover.report import Summary
 from datamover.pipe.spec import StageSpec
 from datamover.units import MIB, Bytes, Nanoseconds
@@ -88,7 +88,7 @@ def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch
     """
     roots = _roots(sources)
     codec = Codec.parse(settings.codec)
-    with Monitor(preload=list(PRELOAD)) as monitor:
+    with Monitor(preload=list(WRITING_STAGES)) as monitor:
         monitor.warm_up()
         if not settings.dry_run:
             store.unlock_soon()

@@ -27,28 +27,40 @@ if TYPE_CHECKING:
     from datamover.ids import ArchiveId
     from datamover.mover.depot import Depot
 
-__all__ = ["BLOCK_SIZE", "PRELOAD", "Codec", "load_stage", "reading", "writing"]
+__all__ = [
+    "BLOCK_SIZE",
+    "READING_STAGES",
+    "WRITING_STAGES",
+    "Codec",
+    "load_stage",
+    "reading",
+    "writing",
+]
 
 BLOCK_SIZE: Final = MIB
 """Plain bytes of a block, and so of a buffer."""
 
-PRELOAD: Final = (
+WRITING_STAGES: Final = (
     "datamover.stages.head.scan",
-    "datamover.stages.head.load",
     "datamover.stages.middle.collect",
     "datamover.stages.middle.inspect",
     "datamover.stages.middle.index",
     "datamover.stages.middle.checksum",
-    "datamover.stages.middle.verify",
     "datamover.stages.middle.compress",
-    "datamover.stages.middle.expand",
     "datamover.stages.middle.encrypt",
-    "datamover.stages.middle.decrypt",
     "datamover.stages.tail.store",
+)
+"""What the fork server imports for a backup."""
+
+READING_STAGES: Final = (
+    "datamover.stages.head.load",
+    "datamover.stages.middle.decrypt",
+    "datamover.stages.middle.expand",
+    "datamover.stages.middle.verify",
     "datamover.stages.tail.restore",
     "datamover.stages.tail.discard",
 )
-"""What the fork server imports for these pipes."""
+"""What the fork server imports for restoring and verifying."""
 
 # The first allocator's buffers are in every stage up to the compressors: it needs the most.
 _HEAD_SHARE: Final = 8

@@ -19,7 +19,7 @@ from datamover.mover.damage import Damage
 from datamover.mover.declared import declared_transforms
 from datamover.mover.job import Job, processors
 from datamover.mover.listing import blocks_of, entries
-from datamover.mover.pipes import PRELOAD, load_stage, reading
+from datamover.mover.pipes import READING_STAGES, load_stage, reading
 from datamover.mover.report import Summary
 from datamover.pipe.spec import StageSpec
 
@@ -76,7 +76,7 @@ def restore(
 
     Blocking: until everything is restored, and durable unless ``settings.sync`` is off.
     """
-    with Monitor(preload=list(PRELOAD)) as monitor:
+    with Monitor(preload=list(READING_STAGES)) as monitor:
         monitor.warm_up()
         store.unlock_soon()
         record = store.find(archive)

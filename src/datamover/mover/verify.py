@@ -14,7 +14,7 @@ from datamover.monitor.supervisor import Monitor
 from datamover.mover.damage import Damage
 from datamover.mover.declared import declared_transforms
 from datamover.mover.job import Job, processors
-from datamover.mover.pipes import PRELOAD, load_stage, reading
+from datamover.mover.pipes import READING_STAGES, load_stage, reading
 from datamover.mover.report import Summary
 from datamover.pipe.spec import StageSpec
 
@@ -45,7 +45,7 @@ def verify(store: Store, archive: str | None, watch: Watch) -> Summary:
     Blocking: until everything was read.
     """
     started = time.monotonic()
-    with Monitor(preload=list(PRELOAD)) as monitor:
+    with Monitor(preload=list(READING_STAGES)) as monitor:
         monitor.warm_up()
         store.unlock_soon()
         records = (
