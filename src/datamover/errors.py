@@ -22,10 +22,19 @@ DataMoverError
 │   ├── PeerUnreachableError    (r) no conversation came about
 │   ├── PeerRefusedError            it said no, and why
 │   ├── PeerLostError           (r) it was there, and is gone
+│   ├── SlowPeerError           (r) it took longer than it may
 │   └── PeerProtocolError           what it said is not the protocol
 ├── SecurityError                   a key, a passphrase or a seal does not fit
 │   ├── PassphraseError
-│   └── SealError                   an authentication tag does not match
+│   ├── SealError                   an authentication tag does not match
+│   ├── UnsafeFileError             a secret lies where others can read or change it
+│   ├── NotEnrolledError            this machine is in no fleet
+│   ├── DistrustError               a machine did not prove who it is, or did not believe us
+│   ├── EnrolmentError              a machine does not become, or stay, a member
+│   │   ├── TokenError              the token is no token, or is good no more
+│   │   └── NameTakenError          another machine has the name
+│   └── NotAllowedError             a peer may not do this here
+│       └── PathEscapeError         a path leads out of where it may be
 ├── SourceError                     a source file cannot be read as it was found
 ├── RestoreError                    a destination refuses what is to be restored
 ├── StoreError                      a store or its catalog
@@ -62,14 +71,20 @@ __all__ = [
     "CorruptError",
     "DamagedError",
     "DataMoverError",
+    "DistrustError",
+    "EnrolmentError",
     "FormatError",
     "MagicError",
     "MalformedError",
     "MediaError",
     "MediumFullError",
+    "NameTakenError",
     "NotAStoreError",
+    "NotAllowedError",
+    "NotEnrolledError",
     "OwnershipError",
     "PassphraseError",
+    "PathEscapeError",
     "PeerError",
     "PeerLostError",
     "PeerProtocolError",
@@ -83,13 +98,16 @@ __all__ = [
     "SealError",
     "SecurityError",
     "SequenceError",
+    "SlowPeerError",
     "SourceError",
     "SpecError",
     "StageFailedError",
     "StopRequestedError",
     "StoreError",
     "StoreExistsError",
+    "TokenError",
     "TruncatedError",
+    "UnsafeFileError",
     "UsageError",
     "VersionError",
     "facts",
@@ -389,6 +407,13 @@ class PeerLostError(PeerError):
     hint = "run the same command again"
 
 
+class SlowPeerError(PeerError):
+    """The peer took longer than it may; it was given up."""
+
+    code = "peer.slow"
+    retryable = True
+
+
 class PeerProtocolError(PeerError):
     """What the peer said is not the protocol; the conversation was ended."""
 
@@ -428,6 +453,97 @@ class SealError(SecurityError):
 
     def __str__(self) -> str:
         return f"{self.what}: the seal does not match"
+
+
+@dataclass(eq=False, kw_only=True)
+class UnsafeFileError(SecurityError):
+    """A file or folder with secrets is open to others, or is not what it must be."""
+
+    code = "security.unsafe-file"
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
+class NotEnrolledError(SecurityError):
+    """This machine has no part in a fleet, or not the part that is needed."""
+
+    code = "security.not-enrolled"
+    hint = "run `datamover fleet init` on one machine, and `datamover fleet join` on the others"
+    folder: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
+class DistrustError(SecurityError):
+    """A machine did not prove who it is, or did not believe who we are."""
+
+    code = "security.distrust"
+    hint = "`datamover fleet list` on the authority shows who is a member, and until when"
+    peer: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.peer}: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
+class EnrolmentError(SecurityError):
+    """A machine does not become, or does not stay, a member; nothing was changed."""
+
+    code = "security.enrolment"
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False, kw_only=True)
+class TokenError(EnrolmentError):
+    """A token that is none, or is good no more."""
+
+    code = "security.token"
+    hint = "run `datamover fleet invite` on the authority's machine for a new one"
+
+
+@dataclass(eq=False, kw_only=True)
+class NameTakenError(EnrolmentError):
+    """Another machine of the fleet has this name; the invitation stays good."""
+
+    code = "security.name-taken"
+    hint = "join with another --name, or revoke the machine that has it"
+
+
+@dataclass(eq=False, kw_only=True)
+class NotAllowedError(SecurityError):
+    """A peer may not do this on this machine."""
+
+    code = "security.not-allowed"
+    hint = "what a peer may do is written in peers.toml on the machine that refuses"
+    machine: str
+    action: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        at = f" {self.place}" if self.place else ""
+        return f"{self.machine} may not {self.action}{at}"
+
+
+@dataclass(eq=False, kw_only=True)
+class PathEscapeError(NotAllowedError):
+    """A path leads out of the folder it may be in."""
+
+    code = "security.path-escape"
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.machine} may not {self.action} {self.place}: {self.reason}"
 
 
 @dataclass(eq=False, kw_only=True)
