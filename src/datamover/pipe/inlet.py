@@ -73,7 +73,7 @@ class Inlet:
             BufferTimeoutError: None came in time; nothing was taken.
             StopRequestedError: The monitor wants this task to end.
 
-        Blocking: until one comes, at most ``timeout`` seconds.
+        Blocking: until one comes, at most ``timeout`` seconds; with 0 never.
         """
         box = self.box
         while True:
@@ -101,6 +101,8 @@ class Inlet:
         try:
             data = os.read(self._reader, self._size)
         except BlockingIOError:
+            if timeout == 0.0:  # whoever polls the queue beside others only looks
+                raise BufferTimeoutError(waited_s=0.0) from None
             data = self._wait_for(timeout)
         self._keep(data)
 

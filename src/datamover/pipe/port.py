@@ -20,11 +20,14 @@ from datamover.errors import (
     QuotaError,
     RoleError,
     SequenceError,
+    SpecError,
     StopRequestedError,
 )
 from datamover.pipe.inlet import Inlet
 from datamover.pipe.order import Resequencer
+from datamover.pipe.ports import Watched
 from datamover.pipe.stage import FanOut, Role
+from datamover.pipe.waiter import PollWaiter
 from datamover.shm.buffer import TAG_SIZE
 from datamover.shm.segment import DESCRIPTOR, OWNER
 from datamover.shm.statistics import Wait
@@ -220,6 +223,20 @@ class TaskPort:
             yield buffer
 
     # ---- beside the data
+
+    @property
+    def watched(self) -> Watched:
+        """The descriptors behind the verbs; see ``Port.watched``."""
+        facts = self._facts
+        if not isinstance(self._waiter, PollWaiter):
+            raise SpecError(reason=f"stage {facts.stage} waits for a network: join it to no other")
+        own = facts.descriptors
+        return Watched(own.control, own.input, own.free.get(str(facts.id), -1))
+
+    @property
+    def limit(self) -> int:
+        """Bytes a second that a network task sends at most; see ``Port.limit``."""
+        return self._segment.limit
 
     def check(self) -> None:
         """Raise StopRequestedError when the monitor wants this task to end."""

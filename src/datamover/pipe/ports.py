@@ -9,7 +9,7 @@ to do a ReceiveBuf()"; tails "are never permitted to perform a SendBuf()".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,7 +19,24 @@ if TYPE_CHECKING:
     from datamover.shm.buffer import Buffer
     from datamover.shm.statistics import Wait
 
-__all__ = ["HeadPort", "MiddlePort", "Port", "TailPort"]
+__all__ = ["HeadPort", "MiddlePort", "Port", "TailPort", "Watched"]
+
+
+class Watched(NamedTuple):
+    """What a stage polls that waits for descriptors of its own too; -1: it has none.
+
+    A readable ``input`` or ``free`` means that ``receive(timeout=0)`` or ``alloc(timeout=0)`` is
+    worth a try; a port reads in advance, so try until BufferTimeoutError before each poll.
+
+    Attributes:
+        control: Readable: the monitor wants this task to end, or is gone.
+        input: The queue from the stage before.
+        free: The free queue of this instance.
+    """
+
+    control: int
+    input: int
+    free: int
 
 
 class Port(Protocol):
@@ -36,6 +53,20 @@ class Port(Protocol):
 
     buffer_size: int
     """Bytes a head fills at most; a buffer's ``data`` has some room beyond it for trailers."""
+
+    @property
+    def watched(self) -> Watched:
+        """The descriptors behind the verbs.
+
+        Raises:
+            SpecError: This task shares its thread with others, which a poll would keep waiting.
+        """
+        ...
+
+    @property
+    def limit(self) -> int:
+        """Bytes a second that a network task sends at most, now; 0: as many as it can."""
+        ...
 
     def check(self) -> None:
         """Look whether the monitor wants this task to stop, in work that calls no verb for long.

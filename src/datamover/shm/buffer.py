@@ -95,6 +95,25 @@ class Buffer:
             self._tag = self._living()[self._start : self._start + TAG_SIZE]
         return self._tag
 
+    def across(self, tag_used: int, length: int) -> memoryview:
+        """Return the last ``tag_used`` bytes of the tag area and ``data[:length]`` as one view.
+
+        What must lie in one piece, for a cipher or a system call, has its tag there for a while.
+        Dead, as ``data`` is, once the buffer was sent or freed.
+
+        Raises:
+            OwnershipError: The buffer was sent or freed, or has not so many bytes.
+        """
+        if not 0 <= tag_used <= TAG_SIZE or not 0 <= length <= self._room:
+            raise OwnershipError(index=self.index, reason=f"has no {tag_used} + {length} bytes")
+        middle = self._start + TAG_SIZE
+        view = self._living()[middle - tag_used : middle + length]
+        if self._payloads is None:
+            self._payloads = [view]
+        else:
+            self._payloads.append(view)
+        return view
+
     @property
     def is_alive(self) -> bool:
         """Whether the handle may still be used."""

@@ -38,6 +38,7 @@ _HEADER: Final = struct.Struct("<8sIIIIII16s")
 _DESCRIPTOR_SIZE: Final = 64
 _RECORD_FIELDS: Final = 16
 _STOP_WORD: Final = 16  # the u32 at offset 64
+_LIMIT_WORD: Final = 9  # the u64 at offset 72
 _MAX_BUFFERS: Final = 1 << 20
 _MAX_BUFFER_SIZE: Final = 1 << 30
 _MAX_INSTANCES: Final = 4096
@@ -110,6 +111,7 @@ class Segment:
         self._map = mmap.mmap(descriptor, geometry.size)
         self._view = memoryview(self._map)
         self._words = self._view[:_PAGE].cast("I")
+        self._longs = self._view[:_PAGE].cast("Q")
         self._buffers, self._stride = geometry.buffers, int(geometry.stride)
         self._slots, self._room = geometry.slots, int(geometry.room)
 
@@ -187,6 +189,21 @@ class Segment:
         """Tell every task to end; only the monitor does."""
         self._words[_STOP_WORD] = 1
 
+    @property
+    def limit(self) -> int:
+        """Bytes a second that network tasks send at most; 0: no limit."""
+        return int(self._longs[_LIMIT_WORD])
+
+    def set_limit(self, limit: int) -> None:
+        """Change the limit, of a pipe that runs too; only the monitor does.
+
+        Raises:
+            MalformedError: It is no number of bytes; nothing was changed.
+        """
+        if not 0 <= limit < 1 << 64:
+            raise MalformedError(what="segment", reason=f"limit: {limit}")
+        self._longs[_LIMIT_WORD] = limit
+
     def descriptors(self) -> memoryview:
         """All buffer descriptors: bytes, 64 a buffer."""
         return self._view[_PAGE : _PAGE + self.geometry.buffers * _DESCRIPTOR_SIZE]
@@ -209,6 +226,7 @@ class Segment:
         if self.descriptor < 0:
             return
         self._words.release()
+        self._longs.release()
         self._view.release()
         # A stage may have kept a view of a dead buffer: the mapping goes with that view.
         with contextlib.suppress(BufferError):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from datamover.errors import OwnershipError, StopRequestedError
+from datamover.pipe.ports import Watched
 from datamover.shm.buffer import TAG_SIZE, TRAILER_SIZE, Buffer
 from datamover.wire.tag import TagHeader
 
@@ -51,6 +52,7 @@ class ScriptedPort:
         waits: What ``waiting`` was entered for, in order.
         freed: How many buffers were freed.
         counted: Sum of what the stage counted.
+        limit: What a network stage finds as its limit.
         held: How many buffers the stage owns now; 0 when it ended well.
     """
 
@@ -86,6 +88,7 @@ class ScriptedPort:
         self.waits: list[Wait] = []
         self.freed = 0
         self.counted = 0
+        self.limit = 0
         self._inputs = iter(inputs)
         self._sequence = 0
         self._verbs_left = stop_after
@@ -102,6 +105,10 @@ class ScriptedPort:
     def noticed(self, kind: str) -> list[dict[str, Fact]]:
         """Return the facts of every notice of one kind."""
         return [notice.facts for notice in self.notices if notice.kind == kind]
+
+    @property
+    def watched(self) -> Watched:
+        return Watched(-1, -1, -1)
 
     def check(self) -> None:
         if self._verbs_left is not None:

@@ -58,3 +58,21 @@ def test_adopting_copies_the_tag_and_its_length(buffer: Buffer) -> None:
     other.adopt(buffer)
 
     assert bytes(other.tag[: other.tag_used]) == b"tag"
+
+
+def test_a_view_across_has_the_end_of_the_tag_area_and_the_data_in_one_piece(
+    buffer: Buffer,
+) -> None:
+    buffer.tag[-3:], buffer.data[:4] = b"tag", b"data"
+
+    view = buffer.across(3, 4)
+    assert bytes(view) == b"tagdata"
+    buffer.kill()
+    with pytest.raises(ValueError, match="released"):
+        view[0] = 1
+
+
+@pytest.mark.parametrize("sizes", [(-1, 0), (TAG_SIZE + 1, 0), (0, -1), (0, ROOM + 1)])
+def test_a_view_across_keeps_within_its_slot(buffer: Buffer, sizes: tuple[int, int]) -> None:
+    with pytest.raises(OwnershipError, match="has no"):
+        buffer.across(*sizes)

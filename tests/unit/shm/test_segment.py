@@ -201,3 +201,15 @@ def test_a_view_that_was_kept_does_not_stop_the_close() -> None:
 
     view[0] = 1  # the mapping lives as long as the view
     kept.kill()
+
+
+def test_the_limit_is_the_long_word_at_72(segment: Segment) -> None:
+    assert segment.limit == 0
+    segment.set_limit(0x0102030405060708)
+
+    assert segment.limit == 0x0102030405060708
+    assert os.pread(segment.descriptor, 8, 72) == bytes.fromhex("0807060504030201")
+    for wrong in (-1, 1 << 64):
+        with pytest.raises(MalformedError):
+            segment.set_limit(wrong)
+    assert segment.limit == 0x0102030405060708
