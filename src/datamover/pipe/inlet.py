@@ -35,6 +35,17 @@ class Inlet:
         box: Tokens that were read and not taken: this task's, and nobody else's.
     """
 
+    __slots__ = (
+        "_before_wait",
+        "_counters",
+        "_ends",
+        "_reader",
+        "_size",
+        "_wait",
+        "_waiter",
+        "box",
+    )
+
     def __init__(
         self,
         reader: int,

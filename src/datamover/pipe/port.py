@@ -28,8 +28,8 @@ from datamover.pipe.order import Resequencer
 from datamover.pipe.ports import Watched
 from datamover.pipe.stage import FanOut, Role
 from datamover.pipe.waiter import PollWaiter
-from datamover.shm.buffer import TAG_SIZE
-from datamover.shm.segment import DESCRIPTOR, OWNER
+from datamover.shm.buffer import TAG_SIZE, Buffer
+from datamover.shm.segment import ARRIVAL, DESCRIPTOR, owner_word
 from datamover.shm.statistics import Wait
 from datamover.shm.tokens import COMPLETE, END, TOKEN
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from datamover.pipe.counters import Counters
     from datamover.pipe.facts import TaskFacts
     from datamover.pipe.waiter import Waiter
-    from datamover.shm.buffer import Buffer
     from datamover.shm.segment import Segment
 
 __all__ = ["TaskPort"]
@@ -49,6 +48,7 @@ __all__ = ["TaskPort"]
 _STOP: Final = 16
 _FREE, _OWNED, _QUEUED = 0, 1, 2
 _RECORD: Final = 64
+_WORDS: Final = _RECORD // 8
 _LAST: Final = 1
 _UNBOUNDED: Final = 1 << 62
 
@@ -58,6 +58,43 @@ class TaskPort:
 
     After StopRequestedError or any other PipeError the port is broken for good: the task ends.
     """
+
+    __slots__ = (
+        "_buffers",
+        "_control",
+        "_counters",
+        "_descriptors",
+        "_due",
+        "_facts",
+        "_freed",
+        "_hands_over",
+        "_held",
+        "_id",
+        "_input",
+        "_keeps_stamp",
+        "_memory",
+        "_open",
+        "_order",
+        "_output",
+        "_owned",
+        "_owners",
+        "_parts",
+        "_release",
+        "_room",
+        "_segment",
+        "_sends",
+        "_share",
+        "_slots",
+        "_stamp",
+        "_straight",
+        "_stride",
+        "_waiter",
+        "_words",
+        "buffer_size",
+        "instance",
+        "instances",
+        "stage",
+    )
 
     def __init__(
         self,
@@ -74,9 +111,14 @@ class TaskPort:
         self.buffer_size = int(segment.geometry.buffer_size)
         self._facts = facts
         self._segment = segment
-        self._handle = segment.buffer
+        self._memory, self._slots = segment.memory, segment.geometry.slots
+        self._stride = int(segment.geometry.stride)
         self._words = segment.words
         self._descriptors = segment.descriptors()
+        # The beginning of each descriptor is written with one store, of a value made once.
+        self._owners = self._descriptors.cast("Q")
+        self._owned = owner_word(_OWNED, facts.id)
+        self._freed = owner_word(_FREE, facts.id)
         self._control = control
         self._counters = counters
         self._waiter = waiter
@@ -139,9 +181,14 @@ class TaskPort:
         token = share.box.popleft() if share.box else share.take(timeout)
         if token is None:
             raise self._refused("alloc")
-        index, me = token[0], self._id
-        buffer = self._held[index] = self._handle(index, me)
-        OWNER.pack_into(self._descriptors, index * _RECORD, _OWNED, me)
+        index = token[0]
+        if index >= self._buffers:
+            raise OwnershipError(index=index, reason="the pool has no such buffer")
+        buffer = Buffer(
+            index, self._memory, self._slots + index * self._stride, self._room, self._id
+        )
+        self._held[index] = buffer
+        self._owners[index * _WORDS] = self._owned
         return buffer
 
     def receive(self, *, timeout: float | None = None) -> Buffer | None:
@@ -157,13 +204,15 @@ class TaskPort:
         index, used, sequence = token
         if index >= self._buffers:
             raise OwnershipError(index=index, reason="the pool has no such buffer")
-        at = index * _RECORD
-        _, _, allocator, _, _, _, _, tag_used = DESCRIPTOR.unpack_from(self._descriptors, at)
-        buffer = self._held[index] = self._handle(index, allocator)
+        allocator, tag_used = ARRIVAL.unpack_from(self._descriptors, index * _RECORD)
+        buffer = Buffer(
+            index, self._memory, self._slots + index * self._stride, self._room, allocator
+        )
         buffer.used = used
         buffer.sequence = sequence
         buffer.tag_used = tag_used
-        OWNER.pack_into(self._descriptors, at, _OWNED, self._id)
+        self._held[index] = buffer
+        self._owners[index * _WORDS] = self._owned
         if self._keeps_stamp:
             self._open, self._parts = sequence, 0
         self._counters.received(used, sequence)
@@ -214,7 +263,7 @@ class TaskPort:
             raise OwnershipError(index=index, reason="freed by a stage that does not own it")
         del self._held[index]
         buffer.kill()
-        OWNER.pack_into(self._descriptors, index * _RECORD, _FREE, self._id)
+        self._owners[index * _WORDS] = self._freed
         os.write(self._release[allocator], TOKEN.pack(index, 0, 0))
 
     def incoming(self) -> Iterator[Buffer]:
@@ -290,6 +339,7 @@ class TaskPort:
             with contextlib.suppress(BufferError):
                 buffer.kill()
         self._held.clear()
+        self._owners.release()
         self._descriptors.release()
         self._counters.release()
 

@@ -9,6 +9,7 @@ import contextlib
 import mmap
 import os
 import struct
+import sys
 from dataclasses import dataclass
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, fcntl
 from typing import Final, Self
@@ -20,16 +21,16 @@ from datamover.errors import (
     TruncatedError,
     VersionError,
 )
-from datamover.shm.buffer import TAG_SIZE, TRAILER_SIZE, Buffer
+from datamover.shm.buffer import TAG_SIZE, TRAILER_SIZE
 from datamover.units import Bytes
 
-__all__ = ["DESCRIPTOR", "OWNER", "Geometry", "Segment"]
+__all__ = ["ARRIVAL", "DESCRIPTOR", "Geometry", "Segment", "owner_word"]
 
 DESCRIPTOR: Final = struct.Struct("<IIIIQIII")
 """state, owner, allocator, flags, sequence, part, used, tag_used."""
 
-OWNER: Final = struct.Struct("<II")
-"""state, owner: the beginning of a descriptor."""
+ARRIVAL: Final = struct.Struct("<8xI20xI")
+"""allocator, tag_used: what a receiver reads of a descriptor."""
 
 _PAGE: Final = 4096
 _MAGIC: Final = b"DMSEGMNT"
@@ -42,6 +43,11 @@ _LIMIT_WORD: Final = 9  # the u64 at offset 72
 _MAX_BUFFERS: Final = 1 << 20
 _MAX_BUFFER_SIZE: Final = 1 << 30
 _MAX_INSTANCES: Final = 4096
+
+
+def owner_word(state: int, owner: int) -> int:
+    """Return the first 8 bytes of a descriptor, state and owner, as a number of this machine."""
+    return int.from_bytes(struct.pack("<II", state, owner), sys.byteorder)
 
 
 def _pages(size: int) -> int:
@@ -79,7 +85,7 @@ class Geometry:
 
     @property
     def slots(self) -> int:
-        """Offset of the first slot."""
+        """Offset of the first slot; the others follow at every ``stride``."""
         return _pages(self.records + self.instances * _RECORD_FIELDS * 8)
 
     @property
@@ -112,8 +118,6 @@ class Segment:
         self._view = memoryview(self._map)
         self._words = self._view[:_PAGE].cast("I")
         self._longs = self._view[:_PAGE].cast("Q")
-        self._buffers, self._stride = geometry.buffers, int(geometry.stride)
-        self._slots, self._room = geometry.slots, int(geometry.room)
 
     @classmethod
     def create(cls, geometry: Geometry) -> Self:
@@ -185,6 +189,11 @@ class Segment:
         """The header as u32, for the one test that every verb makes: ``words[16]``."""
         return self._words
 
+    @property
+    def memory(self) -> memoryview:
+        """All of it, for ports, which make a handle of a slot for each token that they take."""
+        return self._view
+
     def request_stop(self) -> None:
         """Tell every task to end; only the monitor does."""
         self._words[_STOP_WORD] = 1
@@ -214,12 +223,6 @@ class Segment:
             raise MalformedError(what="segment", reason=f"instance: {instance}")
         start = self.geometry.records + instance * _RECORD_FIELDS * 8
         return self._view[start : start + _RECORD_FIELDS * 8].cast("Q")
-
-    def buffer(self, index: int, allocator: int) -> Buffer:
-        """Return a live handle of one slot; only a port does, for the token that it took."""
-        if not 0 <= index < self._buffers:
-            raise OwnershipError(index=index, reason="the pool has no such buffer")
-        return Buffer(index, self._view, self._slots + index * self._stride, self._room, allocator)
 
     def close(self) -> None:
         """Unmap and close; memory goes when the last task has done so.  Idempotent."""

@@ -15,7 +15,8 @@ from datamover.errors import (
     TruncatedError,
     VersionError,
 )
-from datamover.shm.segment import Geometry, Segment
+from datamover.shm.buffer import Buffer
+from datamover.shm.segment import DESCRIPTOR, Geometry, Segment, owner_word
 from datamover.units import Bytes
 
 GEOMETRY = Geometry(buffers=3, buffer_size=Bytes(100), instances=2)
@@ -26,6 +27,12 @@ def segment():
     made = Segment.create(GEOMETRY)
     yield made
     made.close()
+
+
+def handle(segment: Segment, index: int) -> Buffer:
+    geometry = segment.geometry
+    start = geometry.slots + index * geometry.stride
+    return Buffer(index, segment.memory, start, geometry.room)
 
 
 def file_of(content: bytes, size: int) -> int:
@@ -66,7 +73,7 @@ def test_it_has_no_name_in_the_file_system(segment: Segment) -> None:
 
 def test_what_one_side_writes_the_other_reads(segment: Segment) -> None:
     other = Segment.attach(os.dup(segment.descriptor), segment.identity)
-    first, second = segment.buffer(2, 0), other.buffer(2, 0)
+    first, second = handle(segment, 2), handle(other, 2)
     first.data[:5] = b"bytes"
     segment.record(1)[15] = 7
     segment.request_stop()
@@ -81,16 +88,26 @@ def test_what_one_side_writes_the_other_reads(segment: Segment) -> None:
 
 def test_slots_do_not_overlap(segment: Segment) -> None:
     for index in range(3):
-        buffer = segment.buffer(index, 0)
+        buffer = handle(segment, index)
         buffer.data[:] = bytes([index + 1]) * len(buffer.data)
         buffer.tag[:] = bytes([index + 101]) * len(buffer.tag)
         buffer.kill()
 
     for index in range(3):
-        buffer = segment.buffer(index, 0)
+        buffer = handle(segment, index)
         assert bytes(buffer.data) == bytes([index + 1]) * len(buffer.data)
         assert bytes(buffer.tag) == bytes([index + 101]) * len(buffer.tag)
         buffer.kill()
+
+
+def test_the_owner_is_the_beginning_of_a_descriptor(segment: Segment) -> None:
+    table = segment.descriptors()
+    DESCRIPTOR.pack_into(table, 64, 1, 2, 3, 4, 5, 6, 7, 8)
+    with table.cast("Q") as words:
+        words[8] = owner_word(2, 9)
+
+    assert DESCRIPTOR.unpack_from(table, 64) == (2, 9, 3, 4, 5, 6, 7, 8)
+    table.release()
 
 
 def test_another_pipes_segment_is_refused(segment: Segment) -> None:
@@ -172,12 +189,6 @@ def test_a_geometry_that_no_pipe_asks_for_is_refused(wrong: dict[str, int]) -> N
         Segment.create(Geometry(**{"buffers": 1, "buffer_size": Bytes(1), "instances": 1} | wrong))
 
 
-@pytest.mark.parametrize("index", [-1, 3])
-def test_the_pool_has_no_other_buffers(segment: Segment, index: int) -> None:
-    with pytest.raises(OwnershipError, match="no such buffer"):
-        segment.buffer(index, 0)
-
-
 @pytest.mark.parametrize("instance", [-1, 2])
 def test_there_are_no_other_records(segment: Segment, instance: int) -> None:
     with pytest.raises(MalformedError):
@@ -195,7 +206,7 @@ def test_closing_twice_closes_no_descriptor_of_somebody_else(segment: Segment) -
 
 def test_a_view_that_was_kept_does_not_stop_the_close() -> None:
     segment = Segment.create(GEOMETRY)
-    kept = segment.buffer(0, 0)
+    kept = handle(segment, 0)
     view = kept.data
     segment.close()
 
