@@ -76,6 +76,20 @@ COMMANDS: Final = (
         stages="READING_STAGES",
     ),
     Command(
+        words=("copy",),
+        function=_at("copy:copy"),
+        usage=(
+            "SRC... DST [--delete] [--delete-excluded] [--checksum] [--exclude PATTERN]... "
+            "[--one-file-system] [--numeric-ids] [--compress CODEC] [--through-buffers] "
+            "[--jobs N] [--no-sync] [--dry-run] [--itemize]"
+        ),
+        summary="Make a folder like another: only what differs is copied.",
+        examples=(
+            "datamover copy /home/data /mnt/disk",
+            "datamover copy /home/data/ /mnt/disk/data --delete --dry-run",
+        ),
+    ),
+    Command(
         words=("archives",),
         function=_at("archives:archives"),
         usage="STORE",

@@ -42,7 +42,7 @@ class Status(IntEnum):
     """SIGTERM; the pipe was stopped in order."""
 
 
-HARMLESS: Final = frozenset({"archive", "note"})
+HARMLESS: Final = frozenset({"archive", "item", "note"})
 """Kinds of notices that take nothing away from what was asked for."""
 
 

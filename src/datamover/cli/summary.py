@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from datamover.cli.answer import Value
     from datamover.cli.everywhere import Everywhere
-    from datamover.mover.report import StageShare, Summary
+    from datamover.mover.report import Copied, StageShare, Summary
 
 __all__ = ["finish", "record", "stage_rows"]
 
@@ -27,7 +27,13 @@ _STAGES: Final = (
     Column(key="buffers", heading="buffers", kind=Kind.COUNT),
     Column(key="bytes", heading="bytes", kind=Kind.BYTES),
 )
-_OUT: Final = {"backup": "bytes stored", "restore": "bytes restored", "verify": "bytes checked"}
+_OUT: Final = {
+    "backup": "bytes stored",
+    "restore": "bytes restored",
+    "verify": "bytes checked",
+    "copy": "bytes copied",
+}
+_NOT_OF_A_COPY: Final = frozenset({"archive", "name", "bytes_in", "ratio"})
 _IN: Final = {"backup": "bytes in"}
 
 
@@ -67,6 +73,9 @@ def record(summary: Summary) -> Record:
         (Column(key="seconds", heading="time", kind=Kind.SECONDS), summary.seconds),
         (Column(key="rate", heading="rate", kind=Kind.RATE), summary.rate),
     ]
+    if summary.copied is not None:
+        lines = [line for line in lines if line[0].key not in _NOT_OF_A_COPY]
+        lines[-2:-2] = _copied(summary.copied)
     lines += [
         (Column(key=f"notices_{kind}", heading=f"notices: {kind}", kind=Kind.COUNT), count)
         for kind, count in sorted(summary.notices.items())
@@ -78,6 +87,18 @@ def record(summary: Summary) -> Record:
         values=tuple(value for _, value in lines),
         parts={"stages": stage_rows(summary.stages)},
     )
+
+
+def _copied(copied: Copied) -> list[tuple[Column, Value]]:
+    """Return what is said of a copy alone."""
+    return [
+        (Column(key="equal", heading="equal already", kind=Kind.COUNT), copied.equal),
+        (Column(key="touched", heading="metadata set", kind=Kind.COUNT), copied.touched),
+        (Column(key="removed", heading="removed", kind=Kind.COUNT), copied.removed),
+        (Column(key="extra", heading="extra there", kind=Kind.COUNT), copied.extra),
+        (Column(key="resumed", heading="bytes resumed", kind=Kind.BYTES), copied.resumed),
+        (Column(key="reused", heading="bytes reused", kind=Kind.BYTES), copied.reused),
+    ]
 
 
 def stage_rows(shares: Sequence[StageShare]) -> Rows:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from datamover.files.entry import Kind
@@ -56,6 +57,21 @@ class Attributes:
                 os.utime(file, ns=(entry.mtime_ns, entry.mtime_ns))
         except OSError as error:
             self._notice("metadata", entry.path, why(error))
+
+    def prune(self, file: int | bytes, entry: Entry) -> None:
+        """Remove the extended attributes that the entry does not have; one it may not, stays.
+
+        Args:
+            file: A descriptor, or a path that leads through no symlink but its last component.
+            entry: What the file is to be.
+        """
+        wanted = {name for name, _ in entry.xattrs}
+        follow = {} if isinstance(file, int) else {"follow_symlinks": False}
+        with suppress(OSError):
+            for one in os.listxattr(file, **follow):
+                name = os.fsencode(one)
+                if name not in wanted and name.startswith((b"user.", b"system.posix_acl")):
+                    os.removexattr(file, one, **follow)
 
     def set_special(self, directory: int, name: bytes, entry: Entry) -> None:
         """Set them on a symlink, FIFO or device that was just made in ``directory``."""

@@ -21,7 +21,7 @@ Extent = tuple[int, int]
 
 
 class Kind(IntEnum):
-    """What a file is."""
+    """What a file is; REMOVED: what has this name at a copy's destination goes."""
 
     FILE = 1
     DIRECTORY = 2
@@ -30,6 +30,7 @@ class Kind(IntEnum):
     FIFO = 5
     CHARACTER = 6
     BLOCK = 7
+    REMOVED = 8
 
 
 class Status(IntEnum):
@@ -42,13 +43,17 @@ class Status(IntEnum):
 
 
 class EntryFlag(IntFlag):
-    """How a file lies in the blocks of its archive."""
+    """How a file lies in the blocks of its archive; from BARE on, only in the pipes of a copy."""
 
     CONTINUES = 1
     MORE = 2
     SPARSE = 4
     LINKED = 8
     XATTRS_DROPPED = 16
+    BARE = 32
+    SAME = 64
+    DIGEST = 128
+    NAMED = 256
 
 
 class Entry(msgspec.Struct, gc=False):

@@ -37,6 +37,7 @@ _FILE: Final = int(Kind.FILE)
 _MORE: Final = int(EntryFlag.MORE)
 _CONTINUES: Final = int(EntryFlag.CONTINUES)
 _SPARSE: Final = int(EntryFlag.SPARSE)
+_BARE: Final = int(EntryFlag.BARE)
 _PAGE: Final = 4096
 _EXTENT_MAX: Final = (1 << 32) - 1
 
@@ -84,7 +85,7 @@ class Planner:
             extents: Asked for the data of a sparse file, with ascending extents within its size.
         """
         size = entry.size
-        if entry.kind != _FILE or not size:
+        if entry.kind != _FILE or not size or entry.flags & _BARE:
             return self._whole_entry(entry, 0)
         if entry.flags & _SPARSE:
             return self._cut(entry, extents(entry))

@@ -27,6 +27,7 @@ from datamover.files.attributes import Attributes
 from datamover.files.destination import Destination
 from datamover.files.entry import Entry, EntryFlag, Kind, Status
 from datamover.files.notice import Notice
+from datamover.files.part import Part, write_extents
 from datamover.files.printable import printable, why
 from datamover.files.selection import Selection
 from datamover.files.table import decode_entries, table_size
@@ -69,58 +70,6 @@ class Counts:
 
 
 @dataclass(slots=True)
-class _Part:
-    """The file that is being put together from several blocks.
-
-    Attributes:
-        name: Its archived name, which the blocks to come repeat.
-        entry: Its first entry, with the path where it is restored.
-        file: Its descriptor; -1 when it is not wanted, or was refused.
-        direct: Its way past the page cache, as long as its data comes without a gap.
-        data: Data bytes seen.
-        actual: What its size became while it was read, when it shrank.
-        missing: A part of it could not be read when it was archived.
-        damaged: A part of it is not in the blocks that came.
-    """
-
-    name: bytes
-    entry: Entry
-    file: int = -1
-    direct: DirectFile | None = None
-    data: int = 0
-    actual: int = (1 << 63) - 1
-    missing: bool = False
-    damaged: bool = False
-
-    def write(self, entry: Entry, data: memoryview) -> None:
-        """Write one block's part."""
-        if self.direct is not None and not _is_next(entry, self.direct.length):
-            self.flush()
-        if self.direct is not None:
-            self.direct.append([data])
-        else:
-            _write(self.file, entry, data)
-
-    def flush(self) -> None:
-        """Write what is staged; what comes now is written plainly."""
-        direct, self.direct = self.direct, None
-        if direct is not None:
-            try:
-                direct.finish()
-            finally:
-                direct.abandon()
-
-    def close(self) -> None:
-        """Let go of the file and of what is staged."""
-        if self.direct is not None:
-            self.direct.abandon()
-            self.direct = None
-        if self.file >= 0:
-            os.close(self.file)
-            self.file = -1
-
-
-@dataclass(slots=True)
 class Recreate:
     """Restores the entries of blocks that are given in order.
 
@@ -146,7 +95,7 @@ class Recreate:
     _directories: list[tuple[bytes, Entry]] = field(init=False, default_factory=list)
     _linked: dict[bytes, bytes] = field(init=False, default_factory=dict)
     _refused: bytes = field(init=False, default=b"")
-    _part: _Part | None = field(init=False, default=None)
+    _part: Part | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._attributes = Attributes(notice=self.notice, numeric_ids=self.numeric_ids)
@@ -234,7 +183,7 @@ class Recreate:
             self.counts.kept += 1
         else:
             try:
-                _write(file, entry, data)
+                write_extents(file, entry, data)
                 size = min(entry.actual, entry.size) if entry.status == _SHORT else entry.size
                 if size != len(data):
                     os.ftruncate(file, size)
@@ -251,7 +200,7 @@ class Recreate:
 
     def _begin(self, entry: Entry, data: memoryview, name: bytes) -> None:
         """Start a file whose data is in several blocks."""
-        self._part = part = _Part(name, entry)
+        self._part = part = Part(name, entry)
         try:
             file = self.destination.file(entry)
         except OSError as error:
@@ -267,7 +216,7 @@ class Recreate:
             self._linked[name] = entry.path
         self._go_on(part, entry, data)
 
-    def _go_on(self, part: _Part, entry: Entry, data: memoryview) -> None:
+    def _go_on(self, part: Part, entry: Entry, data: memoryview) -> None:
         """Add one block's part."""
         if part.file >= 0:
             if entry.before != part.data:
@@ -315,7 +264,7 @@ class Recreate:
         finally:
             part.close()
 
-    def _drop(self, part: _Part) -> None:
+    def _drop(self, part: Part) -> None:
         part.close()
         self.destination.remove(part.entry.path)
 
@@ -391,23 +340,3 @@ class Recreate:
     def _skip(self, kind: str, path: bytes, reason: str) -> None:
         self.counts.skipped += 1
         self.notice(kind, path, reason)
-
-
-def _is_next(entry: Entry, position: int) -> bool:
-    """Say whether the entry's data follows ``position``, with no hole in it."""
-    for offset, length in entry.extents:
-        if offset != position:
-            return False
-        position += length
-    return True
-
-
-def _write(file: int, entry: Entry, data: memoryview) -> None:
-    """Write each extent at its place."""
-    at = 0
-    for offset, length in entry.extents:
-        end = at + length
-        done = os.pwrite(file, data[at:end], offset)
-        while done < length:
-            done += os.pwrite(file, data[at + done : end], offset + done)
-        at = end

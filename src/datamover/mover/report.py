@@ -13,7 +13,7 @@ from typing import Protocol
 
 from datamover.errors import Fact
 
-__all__ = ["Notice", "Progress", "Silent", "StageShare", "Summary", "Watch"]
+__all__ = ["Copied", "Notice", "Progress", "Silent", "StageShare", "Summary", "Watch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Progress:
     """A job under way.
 
     Attributes:
-        job: "backup", "restore" or "verify".
+        job: "backup", "restore", "verify" or "copy".
         files: Files done so far.
         bytes_in: Bytes read from the source (restore: from the store).
         bytes_out: Bytes that arrived.
@@ -78,17 +78,39 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """What is said of a copy alone.
+
+    Attributes:
+        equal: Files, folders and others that were there and equal.
+        touched: Those of which only the metadata were set.
+        removed: Names removed at the destination.
+        extra: Names there that no source has, and that were left alone.
+        resumed: Bytes that an earlier, interrupted copy had left.
+        reused: Bytes taken from the files that were replaced.
+    """
+
+    equal: int
+    touched: int
+    removed: int
+    extra: int
+    resumed: int
+    reused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """A finished job.
 
     Attributes:
-        job: "backup", "restore" or "verify".
+        job: "backup", "restore", "verify" or "copy".
         archive: Hex id of the archive; "" when several were read.
         name: The archive's name.
         bytes_in: Bytes of file contents (backup), or stored bytes read (restore, verify).
         bytes_out: Bytes stored (backup), restored or checked.
         notices: How many notices of each kind there were.
         stages: Per stage, head first.
+        copied: Of a copy, what was not written and why.
     """
 
     job: str
@@ -102,6 +124,7 @@ class Summary:
     seconds: float
     notices: Mapping[str, int]
     stages: tuple[StageShare, ...]
+    copied: Copied | None = None
 
     @property
     def ratio(self) -> float:

@@ -56,6 +56,10 @@ class Counters:
         """Count what a person counts."""
         self._record[_ITEMS] += items
 
+    def took(self, size: int) -> None:
+        """Count bytes in that came in no buffer."""
+        self._record[1] = self._bytes_in = self._bytes_in + size
+
     def copied(self, used: int) -> None:
         """Count bytes that went on in another buffer than they came in."""
         self._record[_COPIED] += used

@@ -296,6 +296,10 @@ class TaskPort:
         """Count what a person counts (files)."""
         self._counters.counted(items)
 
+    def took(self, size: int) -> None:
+        """Count bytes that came in no buffer; see ``Port.took``."""
+        self._counters.took(size)
+
     @contextlib.contextmanager
     def waiting(self, what: Wait) -> Iterator[None]:
         """Account the time of a ``with`` block as waiting."""

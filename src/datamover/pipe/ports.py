@@ -80,6 +80,10 @@ class Port(Protocol):
         """Count what a person counts (files), for whoever watches the pipe."""
         ...
 
+    def took(self, size: int) -> None:
+        """Count bytes that this stage took from elsewhere than a buffer."""
+        ...
+
     def waiting(self, what: Wait) -> AbstractContextManager[None]:
         """Account the time of a ``with`` block as waiting for the outside (a disk, a network)."""
         ...

@@ -53,6 +53,7 @@ class ScriptedPort:
         freed: How many buffers were freed.
         counted: Sum of what the stage counted.
         limit: What a network stage finds as its limit.
+        taken: Sum of the bytes that it took from elsewhere than a buffer.
         held: How many buffers the stage owns now; 0 when it ended well.
     """
 
@@ -89,6 +90,7 @@ class ScriptedPort:
         self.freed = 0
         self.counted = 0
         self.limit = 0
+        self.taken = 0
         self._inputs = iter(inputs)
         self._sequence = 0
         self._verbs_left = stop_after
@@ -118,6 +120,9 @@ class ScriptedPort:
 
     def count(self, items: int) -> None:
         self.counted += items
+
+    def took(self, size: int) -> None:
+        self.taken += size
 
     @contextmanager
     def waiting(self, what: Wait) -> Iterator[None]:

@@ -1,0 +1,194 @@
+"""Copy: files and trees from one folder to another, what is there already and equal left alone.
+
+What differs is written beside what it replaces and renamed over it; the same command goes on where
+an earlier one was interrupted.
+
+Source: SPEC E1, U1, U3, U10; ADR 0015; docs/guides/copy.md.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import UsageError
+from datamover.files.printable import printable
+from datamover.monitor.supervisor import Monitor
+from datamover.mover.copying import PRELOAD, Plan, copying
+from datamover.mover.job import Job, processors
+from datamover.mover.pipes import Codec
+from datamover.mover.report import Copied, Notice, Summary
+from datamover.mover.targets import look, sources, target
+from datamover.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from datamover.mover.job import Finished
+    from datamover.mover.report import Watch
+    from datamover.mover.targets import Found, Source, Target
+
+__all__ = ["CopySettings", "check", "copy", "plan", "summary"]
+
+_KIND: Final = "copy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySettings:
+    """How to copy.
+
+    Attributes:
+        excludes: Patterns of what to leave out, as ``datamover.files.exclude`` reads them.
+        one_file_system: Stay on the file system of each source.
+        checksum: Files of one size are equal when they hold the same, whatever their times.
+        delete: Remove what the sources do not have; never when a part of them was unreadable.
+        delete_excluded: Remove what the patterns match, too.
+        numeric_ids: Use owners' numbers even where their names exist at the destination.
+        compress: A codec between the two sides, as ``Codec`` reads it; "none" for none.
+        delta_from: Size from which a file that replaces one is sent as what differs; 0 for never.
+        through_buffers: Move the data through the pipe's buffers on one machine, too.
+        jobs: Instances that read, and that compress; 0: one for each processor.
+        sync: Return only when everything is on the medium.
+        dry_run: Tell what would be done ("item" notices), and do nothing.
+        itemize: Tell what is done.
+    """
+
+    excludes: tuple[str, ...] = ()
+    one_file_system: bool = False
+    checksum: bool = False
+    delete: bool = False
+    delete_excluded: bool = False
+    numeric_ids: bool = False
+    compress: str = "none"
+    delta_from: int = MIB
+    through_buffers: bool = False
+    jobs: int = 0
+    sync: bool = True
+    dry_run: bool = False
+    itemize: bool = False
+
+
+def copy(given: Sequence[str], to: str, settings: CopySettings, watch: Watch) -> Summary:
+    """Make ``to`` like the sources; return when it is durable.
+
+    Args:
+        given: Files and folders; a trailing slash means the contents of a folder.
+        to: Where to; see ``datamover.mover.targets`` for what each is called there.
+        settings: How.
+        watch: Who looks on.
+
+    Raises:
+        UsageError: It cannot be; nothing was done.
+        StageFailedError: A stage ended abnormally; what was copied so far is there, whole.
+
+    Blocking: until everything is copied, and durable unless ``settings.sync`` is off.
+    """
+    named = sources(list(given))
+    found = look(to)
+    chosen = target(named, to, found)
+    check(named, chosen, found, settings)
+    with Monitor(preload=list(PRELOAD)) as monitor:
+        monitor.warm_up()
+        made = plan(named, chosen, found, settings, is_local=True)
+        counts = "compare" if settings.dry_run else "place"
+        job = Job(_KIND, watch, monitor=monitor, counts=counts)
+        job.on("item", lambda given: _item(watch, given))
+        return summary(job, job.run(copying(made)))
+
+
+def plan(
+    named: tuple[Source, ...],
+    chosen: Target,
+    found: Found,
+    settings: CopySettings,
+    *,
+    is_local: bool,
+) -> Plan:
+    """Decide how the pipe is to look.
+
+    Raises:
+        UsageError: There is no such codec.
+    """
+    codec = Codec.parse(settings.compress)
+    there = found.exists and not (found.is_folder and found.is_empty)
+    return Plan(
+        sources=named,
+        target=chosen,
+        compares=there,
+        kernel=is_local and not settings.through_buffers and codec.name == "none",
+        excludes=settings.excludes,
+        one_file_system=settings.one_file_system,
+        removes=settings.delete,
+        removes_excluded=settings.delete_excluded,
+        checksum=settings.checksum,
+        numeric_ids=settings.numeric_ids,
+        owners=found.is_root,
+        codec=codec,
+        jobs=settings.jobs or processors(),
+        sync=settings.sync,
+        dry_run=settings.dry_run,
+        itemize=settings.itemize,
+    )
+
+
+def check(named: tuple[Source, ...], chosen: Target, found: Found, settings: CopySettings) -> None:
+    """Refuse what would copy a tree into itself, or over itself; both sides are on this machine.
+
+    Raises:
+        UsageError: A target is a source, or is in one.
+    """
+    if settings.delete_excluded and not settings.delete:
+        raise UsageError(reason="--delete-excluded says more of --delete, which is missing")
+    for source, path in zip(named, chosen.paths, strict=True):
+        shown = printable(os.fsencode(source.path))
+        above, name = os.path.split(source.path)
+        real = os.path.join(os.path.realpath(above), name)  # noqa: PTH118 - text
+        if path == real or _is_same(path, real):
+            raise UsageError(reason=f"{shown} and its copy would be the same")
+        is_inside = path.startswith(real.rstrip("/") + "/")
+        is_elsewhere = settings.one_file_system and os.lstat(real).st_dev != found.device
+        if source.is_folder and is_inside and not is_elsewhere:
+            raise UsageError(reason=f"{shown} cannot be copied into itself")
+
+
+def summary(job: Job, finished: Finished) -> Summary:
+    """Sum up a copy, or what it would have done."""
+    number = finished.number
+    is_dry = "place" not in finished.outcome.results
+    size = number("compare", "changed_bytes") if is_dry else number("place", "bytes")
+    return Summary(
+        job=_KIND,
+        archive="",
+        name="",
+        files=number("compare", "changed_files") if is_dry else number("place", "files"),
+        directories=number("place", "directories"),
+        others=number("place", "other"),
+        bytes_in=size,
+        bytes_out=size,
+        seconds=finished.seconds,
+        notices=job.notices,
+        stages=finished.stages,
+        copied=Copied(
+            equal=number("compare", "equal"),
+            touched=number("compare" if is_dry else "place", "touched"),
+            removed=number("place", "removed"),
+            extra=number("compare", "extra"),
+            resumed=number("place", "resumed"),
+            reused=number("place", "reused"),
+        ),
+    )
+
+
+def _item(watch: Watch, given: Mapping[str, object]) -> None:
+    """Pass an item on; it is no notice that is counted."""
+    facts = {name: value for name, value in given.items() if isinstance(value, str | int)}
+    watch.notice(Notice(kind="item", stage="compare", given=facts))
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Say whether both are one file: by two paths, or as hard links."""
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False

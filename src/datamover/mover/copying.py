@@ -1,0 +1,182 @@
+"""The pipes of a copy: which stages, in which order, on which side.
+
+    one machine, nothing there      survey(source) > place
+    one machine                     survey(destination) > compare > place
+    through buffers, nothing there  scan > collect xp [> compress xp] | [expand xp >] place
+    through buffers                 survey | compare > collect xp > .. | .. > place
+
+A bar is where a pipe is cut when the two sides are on two machines: survey, expand and place belong
+to the destination, all else to the source.
+
+Source: ADR 0015; docs/spec/copy-pipes.md; seed FIG. 2A, FIG. 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from datamover.files.leftover import PATTERN
+from datamover.mover.pipes import BLOCK_SIZE, Codec
+from datamover.mover.targets import Source, Target
+from datamover.pipe.spec import PipeSpec, StageSpec
+
+__all__ = ["PRELOAD", "Plan", "copying"]
+
+PRELOAD: Final = (
+    "datamover.stages.head.scan",
+    "datamover.stages.head.survey",
+    "datamover.stages.middle.compare",
+    "datamover.stages.middle.collect",
+    "datamover.stages.tail.place",
+    "datamover.stages.tail.discard",
+)
+"""What the fork server imports for these pipes."""
+
+_SHARE: Final = 8
+_FEW: Final = 3
+_MOST_WORKERS: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run of a copy.
+
+    Attributes:
+        sources: What.
+        target: Where to.
+        compares: Something is there to compare with.
+        kernel: Both sides are on one machine, and its kernel moves the data.
+        excludes: Patterns of what to leave out.
+        one_file_system: Stay on the file system of each source.
+        removes: Remove what the sources do not have.
+        removes_excluded: Excluded names, too.
+        checksum: Compare what files hold.
+        numeric_ids: Owners are numbers.
+        owners: The destination can set owners.
+        defers: From this size on, replaced files are deferred.
+        codec: Compression between the two sides.
+        jobs: Instances that read, and that compress.
+        sync: Return when everything is durable.
+        dry_run: Tell what would be done.
+        itemize: Tell each difference.
+    """
+
+    sources: tuple[Source, ...]
+    target: Target
+    compares: bool
+    kernel: bool
+    excludes: tuple[str, ...] = ()
+    one_file_system: bool = False
+    removes: bool = False
+    removes_excluded: bool = False
+    checksum: bool = False
+    numeric_ids: bool = False
+    owners: bool = True
+    defers: int = 0
+    codec: Codec
+    jobs: int = 1
+    sync: bool = True
+    dry_run: bool = False
+    itemize: bool = False
+
+    @property
+    def roots(self) -> list[str]:
+        """The sources' paths."""
+        return [one.path for one in self.sources]
+
+    @property
+    def ignores(self) -> list[str]:
+        """What is left out, leftovers of earlier copies among it."""
+        return [*self.excludes, PATTERN]
+
+
+def copying(plan: Plan) -> PipeSpec:
+    """Return the pipe of one run."""
+    if plan.dry_run:
+        stages = [*_compared(plan), StageSpec(use="discard")]
+    elif plan.kernel:
+        heads = _compared(plan) if plan.compares else [_survey(plan, plan.roots, plan.ignores)]
+        stages = [*heads, placing(plan)]
+    else:
+        heads = _compared(plan) if plan.compares else [_scan(plan)]
+        stages = [*heads, *_moved(plan), placing(plan)]
+    buffers = sum(stage.share * stage.instances for stage in stages)
+    return PipeSpec(name="copy", stages=tuple(stages), buffers=buffers, buffer_size=BLOCK_SIZE)
+
+
+def placing(plan: Plan) -> StageSpec:
+    """Return the tail, which belongs to the destination."""
+    return StageSpec(
+        use="place",
+        settings={
+            "destination": plan.target.base,
+            "sources": [one.name for one in plan.sources],
+            "targets": list(plan.target.names),
+            "origins": plan.roots if plan.kernel else [],
+            "removes": plan.removes,
+            "numeric_ids": plan.numeric_ids,
+            "sync": plan.sync,
+        },
+    )
+
+
+def _compared(plan: Plan) -> list[StageSpec]:
+    compare = StageSpec(
+        use="compare",
+        share=_SHARE,
+        settings={
+            "roots": plan.roots,
+            "targets": list(plan.target.names),
+            "excludes": plan.ignores,
+            "one_file_system": plan.one_file_system,
+            "removes": plan.removes,
+            "removes_excluded": plan.removes_excluded,
+            "checksum": plan.checksum,
+            "owners": plan.owners,
+            "numeric_ids": plan.numeric_ids,
+            "bare": plan.kernel or plan.dry_run,
+            "defers": 0 if plan.kernel or plan.dry_run else plan.defers,
+            "itemize": plan.itemize or plan.dry_run,
+        },
+    )
+    return [_survey(plan, list(plan.target.paths), []), compare]
+
+
+def _survey(plan: Plan, roots: list[str], excludes: list[str]) -> StageSpec:
+    return StageSpec(
+        use="survey",
+        share=_FEW,
+        settings={
+            "roots": roots,
+            "excludes": excludes,
+            "one_file_system": plan.one_file_system,
+            "checksum": plan.checksum and plan.compares,
+        },
+    )
+
+
+def _scan(plan: Plan) -> StageSpec:
+    return StageSpec(
+        use="scan",
+        share=_SHARE,
+        settings={
+            "roots": plan.roots,
+            "excludes": plan.ignores,
+            "one_file_system": plan.one_file_system,
+        },
+    )
+
+
+def _moved(plan: Plan) -> list[StageSpec]:
+    workers = max(1, min(plan.jobs, _MOST_WORKERS))
+    stages = [StageSpec(use="collect", instances=workers, settings={"roots": plan.roots})]
+    if plan.codec.name != "none":
+        settings = {"codec": plan.codec.name, "level": plan.codec.level}
+        stages += [
+            StageSpec(
+                use="compress", instances=workers, share=_FEW, joined=True, settings=settings
+            ),
+            StageSpec(use="expand", instances=workers, share=_FEW),
+        ]
+    return stages

@@ -1,0 +1,125 @@
+"""Make a destination like its sources: write, replace, link, touch and remove what blocks say.
+
+Role:       tail
+Instances:  one; files of several blocks need them in order
+Copies:     the kernel's own, into its page cache; of large files into a staging area in its place
+Fails:      on a table that breaks the format, and when the destination can take nothing more
+Source:     docs/spec/copy-pipes.md; SPEC E1, U3, U10; DESIGN D14; ADR 0015
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from datamover.disk.sync import sync_file_system
+from datamover.errors import RestoreError, UsageError
+from datamover.files.attributes import Attributes
+from datamover.files.duplicate import Duplicate
+from datamover.files.naming import Naming
+from datamover.files.origin import Origin
+from datamover.files.place import Place
+from datamover.files.printable import printable, why
+from datamover.files.replacement import Replacement
+from datamover.pipe.stage import Role, StageInfo
+from datamover.shm.statistics import Wait
+from datamover.stages.block import get_tag
+from datamover.wire.tag import TagKind
+
+if TYPE_CHECKING:
+    from datamover.pipe.ports import TailPort
+
+__all__ = ["STAGE", "Settings", "run"]
+
+STAGE: Final = StageInfo(name="place", role=Role.TAIL, parallel=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of the place stage.
+
+    Attributes:
+        destination: The folder that targets are in; made when missing.
+        sources: The sources' own names, by number.
+        targets: What each is called below the destination.
+        origins: Absolute paths of the sources, where they are on this machine and their data is
+            not in the blocks.
+        removes: Remove what REMOVED entries name; without it, leftovers of earlier copies alone.
+        numeric_ids: Use the source's user and group numbers even where their names exist here.
+        sync: Return only when everything is on the medium.
+    """
+
+    destination: str
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    origins: tuple[str, ...] = ()
+    removes: bool = False
+    numeric_ids: bool = False
+    sync: bool = True
+
+
+def run(port: TailPort, settings: Settings) -> None:
+    """Place until the stage before has finished.
+
+    Raises:
+        UsageError: Sources and targets are not of one number.
+        RestoreError: The destination cannot be used, or can take nothing more.
+        FormatError: A block does not hold what its tag says.
+        PipeError: From the port.
+    """
+    if len(settings.sources) != len(settings.targets):
+        raise UsageError(reason="each source needs a target")
+
+    def notice(kind: str, path: bytes, reason: str) -> None:
+        port.notice(kind, path=printable(path), reason=reason)
+
+    base = _opened(settings.destination)
+    with ExitStack() as stack:
+        target = stack.enter_context(Replacement(base))
+        origin = None
+        if settings.origins:
+            origin = stack.enter_context(Origin([os.fsencode(one) for one in settings.origins]))
+        pairs = zip(settings.sources, settings.targets, strict=True)
+        place = Place(
+            target,
+            Naming([(os.fsencode(a), os.fsencode(b)) for a, b in pairs]),
+            notice,
+            Attributes(notice=notice, numeric_ids=settings.numeric_ids),
+            removes=settings.removes,
+            direct=settings.sync,
+            origin=origin,
+            duplicate=Duplicate(check=port.check, told=port.took) if origin else None,
+        )
+        stack.callback(place.close)
+        for buffer in port.incoming():
+            if get_tag(buffer).kind == TagKind.DATA:
+                before = place.counts.files
+                place.block(buffer.payload)
+                port.count(place.counts.files - before)
+            port.free(buffer)
+        place.finish()
+        if settings.sync:
+            with port.waiting(Wait.OUTPUT):
+                _sync(base, settings.destination)
+    port.result(asdict(place.counts))
+
+
+def _opened(destination: str) -> int:
+    """Open the destination, which may itself be reached by a symlink: the user named it."""
+    try:
+        Path(destination).mkdir(parents=True, exist_ok=True)
+        return os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        path = printable(os.fsencode(destination))
+        raise RestoreError(path=path, reason=why(error)) from error
+
+
+def _sync(directory: int, destination: str) -> None:
+    try:
+        sync_file_system(directory)
+    except OSError as error:
+        path = printable(os.fsencode(destination))
+        raise RestoreError(path=path, reason=why(error)) from error
