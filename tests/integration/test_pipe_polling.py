@@ -70,9 +70,9 @@ def stopped_tail(port) -> None:
 
 @tail
 def limited(port) -> None:
-    """Says the limit that it finds, until there is none."""
+    """Says the limit that it finds, until one was set and is none again."""
     told = -1
-    while (limit := port.limit) or told < 0:
+    while (limit := port.limit) or told <= 0:
         if limit != told:
             told = limit
             port.notice("limit", limit=limit)
