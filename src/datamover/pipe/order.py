@@ -8,6 +8,7 @@ Source: seed, "Data Integrity", FIGs. 5A and 5B; SPEC B1-B6.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Final, Generic, TypeVar
 
 from datamover.errors import SequenceError
@@ -24,6 +25,10 @@ class Resequencer(Generic[T]):
     Invariants: (``next_due``, part) only grows; nothing below it is held; at most ``window``
     items are held.  ``window`` is how many items there can be at once: a gap that outlives them all
     can never close, and saying so beats hanging.
+
+    Numbers without any part are remembered as ranges.  Between two ranges lies a number that
+    somebody still works on, so there are no more of them than there are items, however far those
+    who drop everything get ahead of the one that is slow.
     """
 
     def __init__(self, *, window: int) -> None:
@@ -32,6 +37,13 @@ class Resequencer(Generic[T]):
         self._window: int = window
         self._held: dict[tuple[int, int], tuple[T, bool]] = {}
         self._parts: dict[int, int] = {}
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+
+    @property
+    def remembered(self) -> int:
+        """How many completions, and ranges of them, wait for a predecessor."""
+        return len(self._parts) + len(self._starts)
 
     @property
     def held(self) -> int:
@@ -48,7 +60,7 @@ class Resequencer(Generic[T]):
         if not self._held and sequence == self.next_due and part == self._part and last:
             self.next_due += 1
             self._part = 0
-            return [item] if not self._parts else [item, *self._release()]
+            return [item, *self._release()] if self._parts or self._starts else [item]
         if (sequence, part) < (self.next_due, self._part) or (sequence, part) in self._held:
             raise SequenceError(sequence=sequence, reason=f"part {part} was seen before")
         self._held[sequence, part] = (item, last)
@@ -63,11 +75,14 @@ class Resequencer(Generic[T]):
         Raises:
             SequenceError: It was complete before, or more parts came than it says.
         """
-        if sequence < self.next_due or sequence in self._parts:
+        if sequence < self.next_due or sequence in self._parts or self._is_empty(sequence):
             raise SequenceError(sequence=sequence, reason="was complete before")
         if sequence == self.next_due and self._part > parts:
             raise SequenceError(sequence=sequence, reason=f"more than {parts} parts came")
-        self._parts[sequence] = parts
+        if parts:
+            self._parts[sequence] = parts
+        else:
+            self._remember_empty(sequence)
         return self._release()
 
     def finish(self) -> None:
@@ -76,8 +91,29 @@ class Resequencer(Generic[T]):
         Raises:
             SequenceError: Something is held whose predecessor never came.
         """
-        if self._held or self._parts or self._part:
+        if self._held or self._parts or self._starts or self._part:
             raise SequenceError(sequence=self.next_due, reason="it never came")
+
+    def _is_empty(self, sequence: int) -> bool:
+        place = bisect_right(self._starts, sequence)
+        return place > 0 and sequence < self._stops[place - 1]
+
+    def _remember_empty(self, sequence: int) -> None:
+        """Take a number into the ranges, and join those that touch now."""
+        starts, stops = self._starts, self._stops
+        place = bisect_right(starts, sequence)
+        follows = place > 0 and stops[place - 1] == sequence
+        leads = place < len(starts) and starts[place] == sequence + 1
+        if follows and leads:
+            stops[place - 1] = stops.pop(place)
+            del starts[place]
+        elif follows:
+            stops[place - 1] = sequence + 1
+        elif leads:
+            starts[place] = sequence
+        else:
+            starts.insert(place, sequence)
+            stops.insert(place, sequence + 1)
 
     def _release(self) -> list[T]:
         ready: list[T] = []
@@ -86,6 +122,10 @@ class Resequencer(Generic[T]):
                 del self._parts[self.next_due]
                 self.next_due += 1
                 self._part = 0
+                continue
+            if self._starts and self._starts[0] == self.next_due:
+                del self._starts[0]
+                self.next_due = self._stops.pop(0)
                 continue
             found = self._held.pop((self.next_due, self._part), None)
             if found is None:

@@ -40,6 +40,10 @@ def test_output_is_sorted_input_and_nothing_is_held_too_long(stream, instances, 
             came |= {(number, part)} | ({(number, "end")} if last else set())
 
         assert out == due(came)
+        # Before each range of empty numbers is one that is still out, or one with parts.
+        still_out = {number for lane in lanes for number, _, _ in lane}
+        with_parts = sum(1 for parts in stream if parts != 0)
+        assert order.remembered <= len(still_out) + 2 * with_parts
     order.finish()
 
     assert out == sorted(out)

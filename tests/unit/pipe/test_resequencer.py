@@ -98,3 +98,29 @@ def test_an_end_before_its_time_is_said(leave: str) -> None:
 
     with pytest.raises(SequenceError, match="sequence 0: it never came"):
         order.finish()
+
+
+def test_what_the_others_drop_while_one_is_slow_takes_no_room() -> None:
+    order = Resequencer[str](window=8)
+    slow = {0, 70_000}
+    for number in range(100_000):
+        if number not in slow:
+            assert order.complete(number, 0) == []
+
+    assert order.remembered == 2
+    assert order.push(0, "0") == ["0"]
+    assert order.push(70_000, "70000") == ["70000"]
+    assert order.remembered == 0
+    assert order.next_due == 100_000
+
+
+@pytest.mark.parametrize("again", [1, 2, 3, 5])
+def test_a_number_without_parts_is_complete_once(again: int) -> None:
+    order = Resequencer[str](window=4)
+    for number in (1, 3, 2, 5):
+        order.complete(number, 0)
+
+    with pytest.raises(SequenceError, match=f"sequence {again}: was complete before"):
+        order.complete(again, 0)
+    assert order.complete(4, 0) == []
+    assert order.remembered == 1
