@@ -43,6 +43,17 @@ __all__ = [
 
 _CURVE: Final = "secp256r1"
 
+# All that the library says of bytes that it cannot make sense of; its classes share no base.
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
 
 def make_key() -> ec.EllipticCurvePrivateKey:
     """Draw a key."""
@@ -66,10 +77,8 @@ def read_request(data: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_der_x509_csr(data)
         key = request.public_key()
         signed = request.is_signature_valid
-    except (ValueError, TypeError) as error:  # what the library says of bytes it cannot read
+    except _UNREADABLE as error:
         raise MalformedError(what=what, reason="cannot be read") from error
-    except (UnsupportedAlgorithm, x509.UnsupportedGeneralNameType) as error:
-        raise MalformedError(what=what, reason="of a kind that is not used here") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != _CURVE:
         raise MalformedError(what=what, reason="its key is not ECDSA P-256")
     if not signed:
@@ -85,7 +94,7 @@ def read_certificate(data: bytes) -> x509.Certificate:
     """
     try:
         return x509.load_der_x509_certificate(data)
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise MalformedError(what="certificate", reason="cannot be read") from error
 
 
@@ -102,7 +111,7 @@ def read_list(
         found = x509.load_der_x509_crl(data)
         number = found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         signed = found.is_signature_valid(_public(authority))
-    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+    except _UNREADABLE as error:
         raise MalformedError(what=what, reason="cannot be read") from error
     if not signed or found.issuer != authority.subject:
         raise MalformedError(what=what, reason="not signed by this fleet's authority")
@@ -117,7 +126,7 @@ def read_peer(certificate: x509.Certificate) -> Peer:
     """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except _UNREADABLE:
         raise DistrustError(peer="a peer", reason="its certificate names no machine") from None
     kinds = {x509.DNSName: "DNS", x509.UniformResourceIdentifier: "URI"}
     return peer_from_names((kinds.get(type(name), "other"), str(name.value)) for name in names)
@@ -131,7 +140,7 @@ def verify_issued(certificate: x509.Certificate, *, by: x509.Certificate) -> Non
     """
     try:
         certificate.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_UNREADABLE, InvalidSignature):
         reason = "its certificate is of another authority"
         raise DistrustError(peer="a peer", reason=reason) from None
 
@@ -144,7 +153,7 @@ def read_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """
     try:
         key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError):
+    except _UNREADABLE:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != _CURVE:
         raise MalformedError(what="key", reason="cannot be read") from None

@@ -153,7 +153,7 @@ def link_error(error: OSError, peer: str) -> DataMoverError:
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ConnectionError():
             return _broken(error, peer)
         case ssl.SSLError():
-            return _alert(error.reason or "", peer)
+            return _alert(getattr(error, "reason", None) or str(error), peer)
         case TimeoutError():
             return SlowPeerError(peer=peer, reason="it took too long")
         case _:
