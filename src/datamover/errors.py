@@ -10,6 +10,7 @@ DataMoverError
 │   ├── QuotaError                  an instance asked for more buffers than its share
 │   ├── RoomError                   what a stage must add does not fit its buffer
 │   ├── SequenceError               a number was repeated, or can no longer arrive
+│   ├── NoPipeError                 no pipe of that name runs here
 │   ├── StopRequestedError          the monitor asked this task to end
 │   └── StageFailedError            a stage ended abnormally; names stage, instance, sequence, cause
 ├── FormatError                     bytes do not mean what they claim to
@@ -79,6 +80,7 @@ __all__ = [
     "MediaError",
     "MediumFullError",
     "NameTakenError",
+    "NoPipeError",
     "NotAStoreError",
     "NotAllowedError",
     "NotEnrolledError",
@@ -246,6 +248,19 @@ class SequenceError(PipeError):
 
     def __str__(self) -> str:
         return f"sequence {self.sequence}: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
+class NoPipeError(PipeError):
+    """No pipe of that name runs here."""
+
+    code = "pipe.missing"
+    exit_status = 66
+    hint = "`datamover status` lists what runs"
+    pipe: str
+
+    def __str__(self) -> str:
+        return f"no pipe is called {self.pipe}"
 
 
 class StopRequestedError(PipeError):

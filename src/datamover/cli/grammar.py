@@ -140,6 +140,13 @@ COMMANDS: Final = (
         examples=("datamover pipe show pipe.toml",),
     ),
     Command(
+        words=("serve",),
+        function=_at("serve:serve"),
+        usage="--stdio|--path",
+        summary="Serve whoever is at the other end of standard input and output.",
+        examples=("datamover serve --stdio < requests > answers",),
+    ),
+    Command(
         words=("completion",),
         function=_at("completion:completion"),
         usage="bash|zsh|fish",

@@ -48,14 +48,30 @@ if TYPE_CHECKING:
     from datamover.monitor.supervisor import Monitor
     from datamover.pipe.layout import Layout, Task
 
-__all__ = ["LivePipe", "Notify", "Outcome"]
+__all__ = ["Alias", "LivePipe", "Notify", "Outcome"]
 
 Notify = Callable[[str, int, str, Mapping[str, object]], None]
 
 _GRACE: Final = 2.0
+_PATHS: Final = "paths"
 _LONGEST: Final = 65536
 _TICK: Final = 0.2
 _NOT_STARTED: Final = 71
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """What others call a pipe of this process that is a part of a larger one.
+
+    Attributes:
+        pipe: The whole's name.
+        part: Its number in that.
+        by: Who asked for it; empty: the user of this process.
+    """
+
+    pipe: str
+    part: int = 0
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +92,17 @@ class LivePipe:
     """A pipe that was started; use it from the thread that uses its monitor."""
 
     def __init__(
-        self, name: PipeName, layout: Layout, *, monitor: Monitor, on_notice: Notify | None
+        self,
+        name: PipeName,
+        layout: Layout,
+        *,
+        monitor: Monitor,
+        on_notice: Notify | None,
+        alias: Alias | None = None,
     ) -> None:
         self.name = name
+        self.alias = alias or Alias(pipe=name)
+        self.paths: dict[tuple[str, int], Mapping[str, object]] = {}
         self.layout = layout
         self.wiring = Wiring(layout)
         self.pids: dict[int, int] = {}
@@ -104,6 +128,25 @@ class LivePipe:
     def state(self) -> State:
         """Where in its life the pipe is."""
         return self._core.state
+
+    @property
+    def limit(self) -> int:
+        """Bytes a second that its network stages send at most; 0: as much as they can."""
+        return 0 if self._last is not None else self.wiring.segment.limit
+
+    def set_limit(self, bytes_per_s: int) -> None:
+        """Set ``limit``; network stages heed it at once."""
+        if self._last is None:
+            self.wiring.segment.set_limit(bytes_per_s)
+
+    @property
+    def reason(self) -> str:
+        """Why it ends or has ended, in words; "finished" until something else is known."""
+        return self._core.reason
+
+    def is_alive(self, task: int) -> bool:
+        """Whether a task has not ended."""
+        return task in self._alive
 
     @property
     def is_over(self) -> bool:
@@ -342,6 +385,8 @@ class LivePipe:
             case "result":
                 values = facts.get("values")
                 self._results[task] = values if isinstance(values, Mapping) else {}
+            case "notice" if facts.get("kind") == _PATHS:
+                self._note_path(task, facts.get("given"))
             case "notice" if self._on_notice is not None:
                 stage = self.layout.stages[self.layout.tasks[task].stage].name
                 given = facts.get("given")
@@ -358,6 +403,12 @@ class LivePipe:
                 self._handle(TaskFailed(task, str(failure)))
             case _:
                 return  # a newer task may say more
+
+    def _note_path(self, task: int, given: object) -> None:
+        """Keep what a network task says of its paths: it is for who asks, and no news."""
+        if isinstance(given, Mapping) and isinstance(path := given.get("path"), int):
+            stage = self.layout.stages[self.layout.tasks[task].stage].name
+            self.paths[stage, path] = given
 
     def _handle(self, event: Event) -> None:
         for effect in self._core.handle(event):

@@ -8,19 +8,22 @@ Source: seed, "Master_Monitor", "Status Monitoring"; SPEC C7, C9, C15-C20; DESIG
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import selectors
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING, Final, Self
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from datamover.errors import SpecError
 from datamover.ids import PipeName
 from datamover.monitor.forkserver import ADOPTING, Exited, Started
 from datamover.monitor.launcher import Launcher
-from datamover.monitor.live import LivePipe, Notify
+from datamover.monitor.live import Alias, LivePipe, Notify
 from datamover.pipe.layout import lay_out
 from datamover.pipe.spec import Mode, PipeSpec
 from datamover.units import Bytes
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from datamover.monitor.live import Outcome
+    from datamover.monitor.roster import Led
 
 __all__ = ["Monitor", "run"]
 
@@ -37,11 +41,31 @@ _OURS: Final = "datamover.stages."
 _NO_PROCESS: Final = 71  # EX_OSERR
 _TICK: Final = 0.5
 
+Tend = Callable[[], float]
+
+
+class HasFileno(Protocol):
+    """What has a descriptor."""
+
+    def fileno(self) -> int:
+        """Return it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Watcher:
+    """Whom to call for a descriptor that is not a pipe's."""
+
+    ready: Callable[[], None]
+
 
 class Monitor:
     """Owns a fork server and any number of pipes; close it to end them all.
 
     Not thread-safe: one thread calls it.
+
+    Attributes:
+        led: Pipes over several machines that its caller leads, for who asks from outside.
     """
 
     def __init__(self, *, preload: list[str] | None = None) -> None:
@@ -56,6 +80,17 @@ class Monitor:
         self._imported: set[str] = set()
         self._pipes: list[LivePipe] = []
         self._tickets: dict[int, tuple[LivePipe, list[int]]] = {}
+        self._tended: list[Tend] = []
+        self.led: list[Led] = []
+
+    @property
+    def pipes(self) -> tuple[LivePipe, ...]:
+        """The pipes that are not over, oldest first."""
+        return tuple(self._pipes)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when ``step`` has something to do; see ``due`` too."""
+        return self._selector.fileno()
 
     def __enter__(self) -> Self:
         """Use it in a ``with`` statement."""
@@ -81,12 +116,15 @@ class Monitor:
             self._launcher.preload(self._preload)
             self._imported = set(self._preload)
 
-    def start(self, spec: PipeSpec, *, on_notice: Notify | None = None) -> LivePipe:
+    def start(
+        self, spec: PipeSpec, *, on_notice: Notify | None = None, alias: Alias | None = None
+    ) -> LivePipe:
         """Build a pipe and start its tasks.
 
         Args:
             spec: What to build.
             on_notice: Called with (stage, instance, kind, facts) for each notice of a stage.
+            alias: What others call it; by default the name that it is given here.
 
         Raises:
             SpecError: It cannot be built; nothing was started.
@@ -103,7 +141,7 @@ class Monitor:
         name = PipeName(
             f"{spec.name}-{os.getpid()}-{time.time_ns():x}-{next(_COUNTER)}@{socket.gethostname()}"
         )
-        pipe = LivePipe(name, layout, monitor=self, on_notice=on_notice)
+        pipe = LivePipe(name, layout, monitor=self, on_notice=on_notice, alias=alias)
         self._pipes.append(pipe)
         for task, control in pipe.wiring.sockets.items():
             self._selector.register(control, selectors.EVENT_READ, (pipe, task))
@@ -156,19 +194,63 @@ class Monitor:
 
         Blocking: until something happened, at most ``timeout``.
         """
-        due = [pipe.grace_left() for pipe in self._pipes]
-        soonest = min([timeout, *[left for left in due if left is not None]])
-        for key, _ in self._selector.select(max(0.0, soonest)):
-            if key.data is None:
-                self._hear_server()
-            else:
-                pipe, task = key.data
-                if not pipe.hear(task) and pipe.wiring.sockets.get(task) is key.fileobj:
-                    self._selector.unregister(key.fileobj)
+        waits = [timeout, *(call() for call in list(self._tended))]
+        if (left := self.due()) is not None:
+            waits.append(left)
+        for key, _ in self._selector.select(max(0.0, min(waits))):
+            if self._selector.get_map().get(key.fd) is key:  # what was served before may end it
+                self._serve(key)
         for pipe in list(self._pipes):
             pipe.check_grace()
             if pipe.is_over:
                 self._forget(pipe)
+
+    def _serve(self, key: selectors.SelectorKey) -> None:
+        if key.data is None:
+            self._hear_server()
+        elif isinstance(key.data, _Watcher):
+            key.data.ready()
+        else:
+            pipe, task = key.data
+            if not pipe.hear(task) and pipe.wiring.sockets.get(task) is key.fileobj:
+                self._selector.unregister(key.fileobj)
+
+    def due(self) -> float | None:
+        """Seconds until ``step`` has something to do though nothing happens; None: never."""
+        left = [pipe.grace_left() for pipe in self._pipes]
+        return min((one for one in left if one is not None), default=None)
+
+    def watch(
+        self,
+        file: HasFileno | int,
+        ready: Callable[[], None],
+        *,
+        reads: bool = True,
+        writes: bool = False,
+    ) -> None:
+        """Call ``ready`` in each step in which ``file`` can be read, or written.
+
+        A file that is watched already is watched anew.
+
+        Ownership: ``file`` stays the caller's, who unwatches it before it is closed.
+        """
+        self.unwatch(file)
+        events = selectors.EVENT_READ * reads | selectors.EVENT_WRITE * writes
+        self._selector.register(file, events, _Watcher(ready))
+
+    def unwatch(self, file: HasFileno | int) -> None:
+        """Watch a file no longer; nothing happens when it is not watched."""
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(file)
+
+    def tend(self, call: Tend) -> None:
+        """Call this in each step; it returns the seconds within which it must be called again."""
+        self._tended.append(call)
+
+    def untend(self, call: Tend) -> None:
+        """Call it no longer; nothing happens when it is not called."""
+        if call in self._tended:
+            self._tended.remove(call)
 
     def kill(self, pipe: LivePipe, task: int) -> None:
         """End one task by force."""

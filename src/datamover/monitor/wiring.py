@@ -97,6 +97,12 @@ class Wiring:
             hands_over=target is not None and self.layout.stages[task.stage + 1].joined,
         )
 
+    @property
+    def count(self) -> int:
+        """How many descriptors it holds in this process."""
+        queues = 2 * (len(self.queues) + len(self.free))
+        return queues + len(self.sockets) + len(self._theirs) + (self.segment.descriptor >= 0)
+
     def depth(self, stage: int) -> int:
         """How many tokens wait in front of a stage; 0 in front of the head."""
         return sum(queue.depth() for queue in self._inputs.get(stage, ()))

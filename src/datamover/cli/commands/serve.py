@@ -1,0 +1,38 @@
+"""``datamover serve --stdio|--path``: what a remote shell starts on the machine that it reaches."""
+
+from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.screen import say
+from datamover.cli.secret import take_from_environment
+from datamover.cli.services import services
+from datamover.errors import UsageError
+from datamover.monitor.stdio import serve_stdio, take_standard_streams
+from datamover.monitor.supervisor import Monitor
+
+__all__ = ["serve"]
+
+_USUAL = "the client ended it"
+_LIKELY = (
+    "datamover.stages.head.load",
+    "datamover.stages.head.net_receive",
+    "datamover.stages.tail.net_send",
+    "datamover.stages.tail.restore",
+    "datamover.stages.tail.store",
+)
+"""What the fork server imports while the client still makes up its mind."""
+
+
+def serve(*, stdio: bool = False, path: bool = False, everywhere: Everywhere = DEFAULTS) -> None:
+    """Serve whoever is at the other end of standard input and output.
+
+    Args:
+        stdio: Hold one conversation, and end with it.
+        path: Pass one data path to the pipe that its first bytes name.
+        everywhere: The options that every command takes.
+    """
+    if stdio == path:
+        raise UsageError(reason="what is served is either --stdio or --path")
+    take_from_environment()  # tasks inherit the environment
+    with Monitor(preload=list(_LIKELY)) as monitor:
+        ended = serve_stdio(take_standard_streams(), monitor=monitor, service=services())
+    if ended != _USUAL and not everywhere.quiet:
+        say(f"warning: {ended}")

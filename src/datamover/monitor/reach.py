@@ -1,0 +1,153 @@
+"""How another machine is reached: through a remote shell, or its daemon.
+
+Source: docs/spec/control-protocol.md, section 1; SPEC C2, C5; docs/decisions/0014-two-machines.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import PeerUnreachableError, UsageError
+from datamover.monitor.channel import ShellChannel, SocketChannel
+from datamover.monitor.patience import PATIENCE
+from datamover.monitor.peer import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from datamover.monitor.patience import Patience
+    from datamover.monitor.place import Host
+
+__all__ = ["Means", "Reached", "reach", "reach_socket"]
+
+_SHELL_OPENS_S: Final = 300.0
+"""Until Welcome through a shell: a person may have to type a passphrase for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What is used to reach machines.
+
+    Attributes:
+        rsh: The remote shell and its options.
+        remote: The program there and what is before it.
+    """
+
+    rsh: tuple[str, ...] = ("ssh",)
+    remote: tuple[str, ...] = ("datamover",)
+
+    @classmethod
+    def of(
+        cls, *, rsh: str = "", remote: str = "", environment: Mapping[str, str] = os.environ
+    ) -> Means:
+        """Take what was given, else DATAMOVER_RSH and DATAMOVER_REMOTE, else the usual.
+
+        Raises:
+            UsageError: The words do not end, as a shell reads them.
+        """
+        return cls(
+            rsh=_words("--rsh", rsh or environment.get("DATAMOVER_RSH") or "ssh"),
+            remote=_words(
+                "--remote-command", remote or environment.get("DATAMOVER_REMOTE") or "datamover"
+            ),
+        )
+
+    def command(self, host: Host, *words: str) -> list[str]:
+        """Return what to start, so that ``words`` are given to the program there."""
+        port = ["-p", str(host.port)] if host.port else []
+        at = f"{host.user}@{host.name}" if host.user else host.name
+        return [*self.rsh, *port, at, *self.remote, *words]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """A machine that answers.
+
+    Attributes:
+        peer: The conversation; whoever has this closes it.
+        path_command: What to start for a data path; empty: paths go to ``address``.
+        address: Where the machine takes data paths, when it does so without a shell.
+    """
+
+    peer: Peer
+    path_command: tuple[str, ...] = ()
+    address: tuple[str, int] | None = None
+
+
+def reach(host: Host, *, means: Means, purpose: str = "", patience: Patience = PATIENCE) -> Reached:
+    """Reach a machine, and begin a conversation with it.
+
+    Args:
+        host: Which.
+        means: How.
+        purpose: "pipe" when a pipe will be asked for.
+        patience: How long silence is borne.
+
+    Raises:
+        PeerUnreachableError: There is no way to it, or nobody answers there.
+        PeerRefusedError: It will not talk.
+        PeerProtocolError: What answers is no datamover.
+
+    Blocking: until the answer; a remote shell may ask the user something first.
+    """
+    return _through_shell(host, means, purpose, patience)
+
+
+def reach_socket(path: Path | str, *, name: str, patience: Patience = PATIENCE) -> Peer:
+    """Begin a conversation over a Unix socket of this machine.
+
+    Raises:
+        PeerUnreachableError: Nobody is there.
+        PeerRefusedError: It will not talk.
+        PeerProtocolError: What answers is no datamover.
+
+    Blocking: until the answer, at most ``patience.opening_s``.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(os.fspath(path))
+    except OSError as error:
+        connection.close()
+        reason = f"{path}: {error.strerror or error}"
+        raise PeerUnreachableError(peer=name, reason=reason) from None
+    return _greeted(
+        Peer(SocketChannel(connection), name=name, patience=patience), "", patience.opening_s
+    )
+
+
+def _through_shell(host: Host, means: Means, purpose: str, patience: Patience) -> Reached:
+    command = means.command(host, "serve", "--stdio")
+    try:
+        channel = ShellChannel(command)
+    except OSError as error:
+        reason = f"{command[0]}: {error.strerror or error}"
+        raise PeerUnreachableError(peer=str(host), reason=reason) from None
+    peer = Peer(channel, name=str(host), patience=patience)
+    return Reached(
+        peer=_greeted(peer, purpose, max(_SHELL_OPENS_S, patience.opening_s)),
+        path_command=tuple(means.command(host, "serve", "--path")),
+    )
+
+
+def _greeted(peer: Peer, purpose: str, timeout: float) -> Peer:
+    try:
+        peer.greet(purpose=purpose, timeout=timeout)
+    except BaseException:
+        peer.close()
+        raise
+    return peer
+
+
+def _words(option: str, text: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(reason=f"{option}: {str(error).lower()}: {text:.80}") from None
+    if not words:
+        raise UsageError(reason=f"{option}: no word in it")
+    return words

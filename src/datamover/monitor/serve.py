@@ -1,0 +1,161 @@
+"""Serve conversations in an event loop, beside a monitor that lives in it too.
+
+    Hub        steps the monitor when its descriptor is readable, or a grace is over
+    converse   one conversation over a reader and a writer of asyncio
+    Worker     runs a conversation's methods, one after the other, in a thread of its own
+
+Source: docs/spec/control-protocol.md; SPEC C1, C2, C4, C16; DESIGN D7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final, Self
+
+from datamover.monitor.conversation import Conversation
+from datamover.monitor.patience import PATIENCE
+from datamover.monitor.worker import Worker
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from datamover.monitor.patience import Patience
+    from datamover.monitor.permit import Who
+    from datamover.monitor.supervisor import Monitor
+    from datamover.monitor.worker import Service
+
+__all__ = ["Hub", "converse"]
+
+_AT_ONCE: Final = 64 << 10
+_MOST_UNSENT: Final = 16 << 20
+
+
+class Hub:
+    """A monitor in the running event loop; use it ``with``, around the conversations.
+
+    Attributes:
+        monitor: Its own; only calls from the loop's thread touch it.
+        conversations: Those that go on.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self.conversations: list[Conversation] = []
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to step the monitor."""
+        self._loop.add_reader(self.monitor.fileno(), self.step)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Step it no longer; its pipes end when it is closed."""
+        self._loop.remove_reader(self.monitor.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def step(self) -> None:
+        """Let the monitor do what is to be done, and tell who asked."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.monitor.step(0.0)
+        for conversation in list(self.conversations):
+            conversation.look()
+        due = self.monitor.due()
+        self._timer = None if due is None else self._loop.call_later(due, self.step)
+
+
+async def converse(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    *,
+    hub: Hub,
+    who: Who,
+    service: Service | None = None,
+    patience: Patience = PATIENCE,
+) -> str:
+    """Hold one conversation to its end; return why it ended.
+
+    Args:
+        reader: What the client says.
+        writer: What it is told; closed when this returns.
+        hub: The monitor that runs what it asks for, and tells when something has become of it.
+        who: Who it is, and what it may do.
+        service: The methods that are served beside pipes; closed when this returns.
+        patience: How long silence is borne.
+
+    Blocking: until the client goes, is gone, or breaks the protocol; what it had asked for is
+    stopped then, and ends in the steps of the monitor.
+    """
+    loop = asyncio.get_running_loop()
+
+    def send(data: bytes) -> None:
+        if not writer.transport.is_closing():
+            writer.write(data)
+
+    worker = Worker(service, loop) if service is not None else None
+    conversation = Conversation(
+        monitor=hub.monitor, who=who, send=send, caller=worker, patience=patience
+    )
+    if worker is not None:
+        worker.serve(conversation, writer)
+    hub.conversations.append(conversation)
+    try:
+        await _hold(reader, writer, conversation, hub)
+    except asyncio.CancelledError:
+        conversation.end("the server ends")
+        raise
+    except ConnectionError as error:
+        conversation.end(error.strerror or "the connection broke")
+    finally:
+        conversation.end("the server failed")  # unless it has ended
+        hub.conversations.remove(conversation)
+        hub.step()
+        if worker is not None:
+            worker.close()
+        if writer.transport.get_write_buffer_size():
+            writer.transport.abort()
+        writer.close()
+    assert conversation.over is not None  # noqa: S101 - it has just been ended
+    return conversation.over
+
+
+async def _hold(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    conversation: Conversation,
+    hub: Hub,
+) -> None:
+    reading: asyncio.Task[bytes] | None = None
+    try:
+        while conversation.over is None:
+            reading = reading or asyncio.ensure_future(reader.read(_AT_ONCE))
+            await asyncio.wait([reading], timeout=conversation.tend())
+            if reading.done():
+                data, reading = reading.result(), None
+                if not data:
+                    conversation.end("the client ended it")
+                    return
+                conversation.feed(data)
+                hub.step()
+            if writer.transport.get_write_buffer_size() > _MOST_UNSENT:
+                conversation.end("it takes nothing in")
+        await _send_rest(writer)
+    finally:
+        if reading is not None:
+            reading.cancel()
+
+
+async def _send_rest(writer: asyncio.StreamWriter) -> None:
+    """Give the last word, which says why it ends, a moment to go out."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(1.0):
+            writer.transport.set_write_buffer_limits(0)
+            await writer.drain()
