@@ -141,7 +141,7 @@ def _backup(
 
 
 def _run(store: Store, new: NewArchive, spec: PipeSpec, job: Job, label: Label) -> Summary:
-    job.on("chunk", lambda given: store.depot.enter(str(given.get("name"))))
+    job.after("chunk", lambda given: store.depot.enter(str(given.get("name"))))
     job.on("page", lambda _: None)
     finished = job.run(spec)
     counts = Counts(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -61,6 +61,7 @@ class Job:
         self._monitor = monitor
         self._counts = counts
         self._hooks: dict[str, Hook] = {}
+        self._due: deque[tuple[Hook, Mapping[str, object]]] = deque()
         self._notices: Counter[str] = Counter()
         self._started = time.monotonic()
         self.total_files: int | None = None
@@ -70,6 +71,14 @@ class Job:
     def on(self, kind: str, hook: Hook) -> None:
         """Take notices of this kind for the caller: nobody else sees them."""
         self._hooks[kind] = hook
+
+    def after(self, kind: str, hook: Hook) -> None:
+        """Take notices of this kind too, and call ``hook`` between two looks at the pipe.
+
+        For hooks that ask another machine, and so let the pipe go on while they wait: two of them
+        never run at once, and they run in the order of their notices.
+        """
+        self._hooks[kind] = lambda given: self._due.append((hook, given))
 
     @property
     def notices(self) -> Mapping[str, int]:
@@ -96,13 +105,20 @@ class Job:
         """
         pipe = self._monitor.start(spec, on_notice=self._heard)
         while not pipe.poll(_TICK):
+            self._catch_up()
             self._watch.progress(self._progress(pipe))
         outcome = pipe.outcome()
+        self._catch_up()
         return Finished(
             outcome=outcome,
             stages=tuple(_share(stage, outcome.statistics) for stage in outcome.statistics.stages),
             seconds=time.monotonic() - self._started,
         )
+
+    def _catch_up(self) -> None:
+        while self._due:
+            hook, given = self._due.popleft()
+            hook(given)
 
     def _heard(self, stage: str, _instance: int, kind: str, given: Mapping[str, object]) -> None:
         hook = self._hooks.get(kind)

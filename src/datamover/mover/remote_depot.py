@@ -44,8 +44,8 @@ class Asks(Protocol):
         """Ask, and wait for the answer."""
         ...
 
-    def parts(self, method: str, given: Plain) -> Iterator[Plain]:
-        """Ask, and yield each of many answers as it comes."""
+    def stream(self, method: str, given: Plain) -> Iterator[Plain]:
+        """Ask, and yield each of many answers as it comes, and the last that says it was all."""
         ...
 
 
@@ -95,7 +95,9 @@ class RemoteDepot:
                 if sum(map(len, pieces)) > _LONGEST_PAGE:
                     raise MalformedError(what=f"answer of {self.place}", reason="an endless page")
                 continue
-            page = _made(values.get("record"), PageRecord, self.place)
+            if "record" not in values:
+                continue
+            page = _made(values["record"], PageRecord, self.place)
             yield replace(page, record=b"".join([*pieces, page.record]))
             pieces.clear()
 
@@ -143,10 +145,11 @@ class RemoteDepot:
 
     def _rows(self, method: str, kind: type[T], given: Mapping[str, object]) -> Iterator[T]:
         for values in self._parts(method, given):
-            yield _made(values.get("record"), kind, self.place)
+            if "record" in values:
+                yield _made(values["record"], kind, self.place)
 
     def _parts(self, method: str, given: Mapping[str, object]) -> Iterator[Plain]:
-        return self._peer.parts(method, {"folder": os.fsencode(self.directory), **given})
+        return self._peer.stream(method, {"folder": os.fsencode(self.directory), **given})
 
 
 def _made(plain: object, kind: type[T], what: str) -> T:

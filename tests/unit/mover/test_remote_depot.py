@@ -32,8 +32,9 @@ class Wire:
     def call(self, method, given):
         return _over(self.methods[method](_over(given)))
 
-    def parts(self, method, given):
-        return (_over(one) for one in self.methods[method](_over(given)))
+    def stream(self, method, given):
+        yield from (_over(one) for one in self.methods[method](_over(given)))
+        yield {}
 
 
 def _over(values):
