@@ -147,6 +147,52 @@ COMMANDS: Final = (
         examples=("datamover serve --stdio < requests > answers",),
     ),
     Command(
+        words=("fleet", "init"),
+        function=_at("fleet:init"),
+        usage="[--name NAME]",
+        summary="Make a fleet, with this machine as its authority.",
+        examples=("datamover fleet init --name vault",),
+    ),
+    Command(
+        words=("fleet", "invite"),
+        function=_at("fleet:invite"),
+        usage="[--name NAME] [--expires TIME] [--address HOST:PORT]... [--allow GRANT]...",
+        summary="Make a token with which one machine can join the fleet, once.",
+        examples=(
+            "datamover fleet invite --name laptop --address vault.example:4747",
+            "datamover fleet invite --allow extend --allow store:append:/srv/store",
+            "datamover fleet invite --quiet > token",
+        ),
+    ),
+    Command(
+        words=("fleet", "join"),
+        function=_at("fleet:join"),
+        usage="[TOKEN] [--name NAME] [--token-file FILE] [--address HOST:PORT]...",
+        summary="Make this machine a member of a fleet.",
+        examples=("datamover fleet join", "datamover fleet join --token-file token"),
+    ),
+    Command(
+        words=("fleet", "list"),
+        function=_at("fleet:list_machines"),
+        usage="",
+        summary="List the machines of the fleet, and the invitations that are open.",
+        examples=("datamover fleet list",),
+    ),
+    Command(
+        words=("fleet", "revoke"),
+        function=_at("fleet:revoke"),
+        usage="MACHINE",
+        summary="Shut a machine out of the fleet, and free its name.",
+        examples=("datamover fleet revoke laptop",),
+    ),
+    Command(
+        words=("fleet", "renew"),
+        function=_at("fleet:renew"),
+        usage="[--address HOST:PORT]...",
+        summary="Get this machine a new key and certificate, and hear who was revoked.",
+        examples=("datamover fleet renew",),
+    ),
+    Command(
         words=("completion",),
         function=_at("completion:completion"),
         usage="bash|zsh|fish",
@@ -159,6 +205,7 @@ COMMANDS: Final = (
 
 GROUPS: Final = {
     "catalog": "Look after what a store knows about itself.",
+    "fleet": "Let machines know and trust each other.",
     "pipe": "Run and draw pipes that are written in a file.",
 }
 """The first words that take a second one."""

@@ -1,6 +1,6 @@
 """What is logged: one line an event, with fields, and nothing of a peer that is not harmless.
 
-Source: docs/spec/trust.md, section 9; DESIGN D14.
+Source: docs/spec/trust.md, section 10; DESIGN D14.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _command(command: Command) -> Iterator[str]:
     yield ""
     yield command.summary
     yield ""
-    yield f"    datamover {' '.join(command.words)} {command.usage}"
+    yield f"    datamover {' '.join(command.words)} {command.usage}".rstrip()
     yield ""
     described = _described(inspect.getdoc(function) or "", "Args:")
     for parameter, text in described.items():
