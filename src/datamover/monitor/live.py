@@ -33,6 +33,7 @@ from datamover.monitor.core import (
     TaskFinished,
     TaskReady,
 )
+from datamover.monitor.stall import find_stall
 from datamover.monitor.statistics import PipeStatistics, read_statistics
 from datamover.monitor.wiring import Wiring
 from datamover.pipe.control import DirectControl, Message, decode
@@ -56,6 +57,9 @@ _GRACE: Final = 2.0
 _PATHS: Final = "paths"
 _LONGEST: Final = 65536
 _TICK: Final = 0.2
+_LOOK: Final = 0.5
+"""Seconds between two looks whether the pipe can still go on."""
+
 _NOT_STARTED: Final = 71
 
 
@@ -118,6 +122,7 @@ class LivePipe:
         self._lock = threading.Lock()  # of _hung, and of closing the wiring behind the last
         self._forced = False
         self._inline: InlineScheduler | None = None
+        self._look = self.started + _LOOK
         self._last: PipeStatistics | None = None
         self._ended = 0.0
         self._alive = {task.id for task in layout.tasks}
@@ -189,7 +194,7 @@ class LivePipe:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            self._monitor.step(left)
+            self._monitor.step(min(left, _TICK))
         return self.is_over
 
     def wait(self) -> Outcome:
@@ -333,6 +338,27 @@ class LivePipe:
             self._grace = None
             self._forced = True
             self._handle(GraceExpired())
+
+    def check_stall(self) -> None:
+        """End what can never go on, and name the task to blame."""
+        now = time.monotonic()
+        if self.state is not State.RUNNING or now < self._look:
+            return
+        self._look = now + _LOOK
+        stall = find_stall(self.wiring)
+        if stall is None:
+            return
+        task = self.layout.tasks[stall.task]
+        self._failure = self._failure or StageFailedError(
+            stage=self.layout.stages[task.stage].name,
+            instance=task.instance,
+            sequence=stall.sequence,
+            cause=str(stall.error),
+            cause_code=stall.error.code,
+            cause_status=stall.error.exit_status,
+        )
+        self._handle(TaskFailed(stall.task, str(self._failure)))
+        self._stop_task(stall.task)  # it waits, and does not end by itself
 
     def signal(self, task: int, pid: int) -> None:
         """Kill one task's process."""

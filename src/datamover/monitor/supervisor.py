@@ -202,6 +202,7 @@ class Monitor:
                 self._serve(key)
         for pipe in list(self._pipes):
             pipe.check_grace()
+            pipe.check_stall()
             if pipe.is_over:
                 self._forget(pipe)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from datamover.pipe.facts import Descriptors, TaskFacts
 from datamover.pipe.spec import OnQuota
 from datamover.shm.segment import DESCRIPTOR, Segment
+from datamover.shm.statistics import Stand
 from datamover.shm.tokens import Token, TokenQueue
 
 if TYPE_CHECKING:
@@ -106,6 +107,15 @@ class Wiring:
     def depth(self, stage: int) -> int:
         """How many tokens wait in front of a stage; 0 in front of the head."""
         return sum(queue.depth() for queue in self._inputs.get(stage, ()))
+
+    def is_stuck(self, task: Task, stand: Stand) -> bool:
+        """Whether a task that stands at a queue has nothing there to go on with."""
+        if stand is Stand.AT_FREE:
+            return not self.free[task.id].depth()
+        queue = self._input(task.stage + (stand is Stand.AT_OUTPUT), task)
+        if queue is None:
+            return False
+        return not queue.has_room() if stand is Stand.AT_OUTPUT else not queue.depth()
 
     def _input(self, stage: int, task: Task) -> TokenQueue | None:
         """The queue in front of ``stage`` that ``task`` reads or writes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from datamover.shm.statistics import Wait
+from datamover.shm.statistics import Stand, Wait
 
 if TYPE_CHECKING:
     from datamover.units import Nanoseconds
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Counters"]
 
 _WAITED: Final = {Wait.INPUT: 4, Wait.BUFFER: 5, Wait.OUTPUT: 6}
-_STARTED, _ENDED, _WAITS, _SINCE, _COPIED, _, _SEQUENCE, _CPU, _ITEMS = range(7, 16)
+_STARTED, _ENDED, _WAITS, _SINCE, _COPIED, _STANDS, _SEQUENCE, _CPU, _ITEMS = range(7, 16)
 
 
 class Counters:
@@ -38,6 +38,7 @@ class Counters:
         self._record[_CPU] = time.thread_time_ns()
         self._record[_ENDED] = time.monotonic_ns()
         self._record[_WAITS] = Wait.NOTHING
+        self._record[_STANDS] = Stand.NOWHERE
 
     def received(self, used: int, sequence: int) -> None:
         """Count one buffer in."""
@@ -78,6 +79,14 @@ class Counters:
         record = self._record
         record[_WAITED[what]] += time.monotonic_ns() - since
         record[_WAITS] = Wait.NOTHING
+
+    def stand(self, where: Stand) -> None:
+        """Note that the instance stands at a queue and has no deadline, or that it does no more.
+
+        Taken back before a token is read: who sees it twice, and the queue empty in between, knows
+        that nothing was on its way to this instance.
+        """
+        self._record[_STANDS] = where
 
     @property
     def sequence(self) -> int:

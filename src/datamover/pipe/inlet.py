@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from datamover.errors import BufferTimeoutError, PipeError
+from datamover.shm.statistics import Stand, Wait
 from datamover.shm.tokens import END, TOKEN
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from datamover.pipe.counters import Counters
     from datamover.pipe.waiter import Waiter
-    from datamover.shm.statistics import Wait
 
 __all__ = ["Inlet"]
 
@@ -39,6 +39,7 @@ class Inlet:
         "_before_wait",
         "_counters",
         "_ends",
+        "_place",
         "_reader",
         "_size",
         "_wait",
@@ -72,6 +73,7 @@ class Inlet:
         self._ends = ends
         self._size = TOKEN.size * (_BATCH if lone else 1)
         self._wait = wait
+        self._place = Stand.AT_INPUT if wait is Wait.INPUT else Stand.AT_FREE
         self._waiter = waiter
         self._counters = counters
         self._before_wait = before_wait
@@ -129,7 +131,11 @@ class Inlet:
         since = self._counters.begin_wait(self._wait)
         try:
             while True:
-                if not self._waiter.wait(self._reader, deadline):
+                if deadline is None:
+                    self._counters.stand(self._place)
+                ready = self._waiter.wait(self._reader, deadline)
+                self._counters.stand(Stand.NOWHERE)
+                if not ready:
                     raise BufferTimeoutError(waited_s=timeout or 0.0)
                 try:
                     return os.read(self._reader, self._size)

@@ -30,7 +30,7 @@ from datamover.pipe.stage import FanOut, Role
 from datamover.pipe.waiter import PollWaiter
 from datamover.shm.buffer import TAG_SIZE, Buffer
 from datamover.shm.segment import ARRIVAL, DESCRIPTOR, owner_word
-from datamover.shm.statistics import Wait
+from datamover.shm.statistics import Stand, Wait
 from datamover.shm.tokens import COMPLETE, END, TOKEN
 
 if TYPE_CHECKING:
@@ -428,7 +428,9 @@ class TaskPort:
         since = self._counters.begin_wait(Wait.BUFFER)
         try:
             while True:
+                self._counters.stand(Stand.AT_OUTPUT)
                 self._waiter.wait(self._output, None, room=True)
+                self._counters.stand(Stand.NOWHERE)
                 with contextlib.suppress(BlockingIOError):  # another instance was faster
                     os.write(self._output, token)
                     return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["Wait"]
+__all__ = ["Stand", "Wait"]
 
 
 class Wait(IntEnum):
@@ -22,3 +22,17 @@ class Wait(IntEnum):
 
     OUTPUT = 3
     """The outside, where data leaves: a disk, a network."""
+
+
+class Stand(IntEnum):
+    """At which queue an instance stands, for as long as it takes."""
+
+    NOWHERE = 0
+    AT_INPUT = 1
+    """For a buffer from the stage before."""
+
+    AT_FREE = 2
+    """For a buffer of its own share."""
+
+    AT_OUTPUT = 3
+    """For room in front of the stage behind."""

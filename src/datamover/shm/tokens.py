@@ -17,6 +17,7 @@ import array
 import contextlib
 import fcntl
 import os
+import select
 import struct
 import termios
 from typing import Final, NamedTuple
@@ -78,6 +79,12 @@ class TokenQueue:
         waiting = array.array("i", [0])
         fcntl.ioctl(self.reader, termios.FIONREAD, waiting)
         return waiting[0] // TOKEN.size
+
+    def has_room(self) -> bool:
+        """Whether a token could be written now."""
+        poll = select.poll()
+        poll.register(self.writer, select.POLLOUT)
+        return bool(poll.poll(0))
 
     def drain(self) -> list[Token]:
         """Take out every token; only while no task runs.
