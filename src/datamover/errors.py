@@ -12,6 +12,7 @@ DataMoverError
 │   ├── SequenceError               a number was repeated, or can no longer arrive
 │   ├── NoPipeError                 no pipe of that name runs here
 │   ├── StopRequestedError          the monitor asked this task to end
+│   ├── ForkServerError             the process that tasks are forked from ended, and they with it
 │   └── StageFailedError            a stage ended abnormally; names stage, instance, sequence, cause
 ├── FormatError                     bytes do not mean what they claim to
 │   ├── TruncatedError
@@ -74,6 +75,7 @@ __all__ = [
     "DataMoverError",
     "DistrustError",
     "EnrolmentError",
+    "ForkServerError",
     "FormatError",
     "MagicError",
     "MalformedError",
@@ -299,6 +301,26 @@ class StageFailedError(PipeError):
     def __str__(self) -> str:
         at = f", sequence {self.sequence}" if self.sequence >= 0 else ""
         return f"stage {self.stage}, instance {self.instance}{at}: {self.cause}"
+
+
+@dataclass(eq=False, kw_only=True)
+class ForkServerError(PipeError):
+    """The process that tasks are forked from ended, and every task of it; the pipe was stopped.
+
+    Attributes:
+        status: Its exit status, or minus the signal that killed it.
+    """
+
+    code = "pipe.fork-server"
+    exit_status = 71
+    hint = "run it again; the system log says whether memory ran out or somebody killed it"
+    status: int
+
+    def __str__(self) -> str:
+        how = f"was killed by signal {-self.status}"
+        if self.status >= 0:
+            how = f"exited with status {self.status}"
+        return f"the fork server {how}, and every task of the pipe with it"
 
 
 class FormatError(DataMoverError):

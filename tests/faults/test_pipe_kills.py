@@ -15,7 +15,7 @@ KILLS = max(6, kills() // 10)
 PROGRAM = """
 import json, os, sys
 import datamover
-from datamover.errors import StageFailedError, facts
+from datamover.errors import PipeError, facts
 
 SIZE = 65536
 
@@ -64,7 +64,7 @@ if __name__ == "__main__":
                 count = outcome.results["consume"][0]["count"]
                 print(json.dumps({"event": "done", "count": count}))
                 break
-            except StageFailedError as error:
+            except PipeError as error:
                 failed = {"event": "error", "code": error.code, "facts": facts(error)}
         else:
             print("never", file=sys.stderr)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from datamover.errors import PipeError, SpecError
+from datamover.errors import ForkServerError, SpecError
 from datamover.monitor.forkserver import (
     LARGEST_REQUEST,
     MOST_DESCRIPTORS,
@@ -95,7 +95,7 @@ class Launcher:
         """Ask for a task, or for several in one process; return the ticket that reports name.
 
         Raises:
-            PipeError: The server is gone.
+            ForkServerError: The server is gone.
             SpecError: The descriptors are too many for a message.
 
         Ownership: the descriptors in ``crew`` stay the caller's; the task gets duplicates.
@@ -133,12 +133,15 @@ class Launcher:
                 return found or None
             found.append(_REPORTS.decode(data))
 
-    def close(self) -> None:
+    def close(self) -> int:
         """End the server; its tasks, if any are left, die with it.
+
+        Returns:
+            Its exit status, or minus the signal that killed it.
 
         Blocking: until it has exited.
         """
-        self._server.close()
+        return self._server.close()
 
     def _send_enclosed(self, data: bytes, numbers: list[int]) -> None:
         """Send what is too long for a message as a memory file."""
@@ -156,7 +159,7 @@ class Launcher:
             try:
                 self._socket.sendmsg([data], ancillary)
             except (BrokenPipeError, ConnectionResetError):
-                raise PipeError from None
+                raise ForkServerError(status=self._server.wait_status()) from None
             except OSError as error:
                 # Users may have only so many descriptors under way; the server takes them out.
                 if error.errno != errno.ETOOMANYREFS or time.monotonic() > deadline:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from datamover.errors import (
     BufferTimeoutError,
+    ForkServerError,
     MalformedError,
+    PipeError,
     StageFailedError,
     StopRequestedError,
 )
@@ -114,7 +116,7 @@ class LivePipe:
         self._monitor = monitor
         self._on_notice = on_notice
         self._core = Supervision(len(layout.tasks))
-        self._failure: StageFailedError | None = None
+        self._failure: PipeError | None = None
         self._results: dict[int, Mapping[str, object]] = {}
         self._grace: float | None = None
         self._threads: dict[int, threading.Thread] = {}
@@ -194,7 +196,7 @@ class LivePipe:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            self._monitor.step(min(left, _TICK))
+            self._monitor.step(left)
         return self.is_over
 
     def wait(self) -> Outcome:
@@ -202,6 +204,7 @@ class LivePipe:
 
         Raises:
             StageFailedError: A stage ended abnormally: which, where, and why.
+            ForkServerError: The fork server ended, and every task of the pipe with it.
             StopRequestedError: The pipe was stopped before its end.
 
         Blocking: until every task has ended and everything is given back.
@@ -267,6 +270,14 @@ class LivePipe:
         for task in tasks:
             self.exited(task, status)
 
+    def orphaned(self, tasks: list[int], status: int) -> None:
+        """Learn that the fork server of these tasks ended with ``status``, and they with it."""
+        for task in tasks:
+            self.hear_all(task)
+        if self._failure is None and self.state in {State.STARTING, State.RUNNING}:
+            self._failure = ForkServerError(status=status)
+        self.ended(tasks, -signal.SIGKILL)
+
     def exited(self, task: int, status: int) -> None:
         """Learn that a task is no more."""
         self.pids.pop(task, None)
@@ -328,9 +339,13 @@ class LivePipe:
 
         scheduler.add(body)
 
-    def grace_left(self) -> float | None:
-        """Seconds until tasks are ended by force; None while none is to be."""
-        return None if self._grace is None else max(0.0, self._grace - time.monotonic())
+    def due(self) -> float | None:
+        """Seconds until the next ``check_grace`` or ``check_stall``; None: only events matter."""
+        if self._grace is not None:
+            return max(0.0, self._grace - time.monotonic())
+        if self.state is State.RUNNING and self._inline is None:
+            return max(0.0, self._look - time.monotonic())
+        return None
 
     def check_grace(self) -> None:
         """End by force what did not end by itself in time."""
@@ -342,7 +357,7 @@ class LivePipe:
     def check_stall(self) -> None:
         """End what can never go on, and name the task to blame."""
         now = time.monotonic()
-        if self.state is not State.RUNNING or now < self._look:
+        if self.state is not State.RUNNING or self._inline is not None or now < self._look:
             return
         self._look = now + _LOOK
         stall = find_stall(self.wiring)

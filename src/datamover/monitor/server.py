@@ -93,17 +93,30 @@ class ServerProcess:
         theirs.close()
         return cls(ours, _Forked(pid))
 
-    def close(self) -> None:
+    def wait_status(self) -> int:
+        """Return the exit status of a server that ended by itself, and leave it to ``close``.
+
+        Blocking: until it has exited.
+        """
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        if found is None or found.si_code == os.CLD_EXITED:
+            return found.si_status if found else 0
+        return -found.si_status
+
+    def close(self) -> int:
         """End the server; its tasks, if any are left, die with it.
+
+        Returns:
+            Its exit status, or minus the signal that killed it.
 
         Blocking: until it has exited.
         """
         self.socket.close()
         try:
-            self._process.wait(_PATIENCE)
+            return self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
 
 
 class _Forked:

@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import os
 import selectors
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -128,7 +127,7 @@ class Monitor:
 
         Raises:
             SpecError: It cannot be built; nothing was started.
-            PipeError: The fork server is gone.
+            ForkServerError: The fork server is gone.
 
         Blocking: never; tasks attach while the caller waits.
         """
@@ -218,7 +217,7 @@ class Monitor:
 
     def due(self) -> float | None:
         """Seconds until ``step`` has something to do though nothing happens; None: never."""
-        left = [pipe.grace_left() for pipe in self._pipes]
+        left = [pipe.due() for pipe in self._pipes]
         return min((one for one in left if one is not None), default=None)
 
     def watch(
@@ -301,12 +300,13 @@ class Monitor:
 
     def _lose_server(self) -> None:
         """The fork server died, and every task of it: end their pipes."""
+        status = 0
         if self._launcher is not None:
             self._selector.unregister(self._launcher)
-            self._launcher.close()
+            status = self._launcher.close()
             self._launcher = None
         for pipe, tasks in list(self._tickets.values()):
-            pipe.ended(tasks, -signal.SIGKILL)
+            pipe.orphaned(tasks, status)
         self._tickets.clear()
 
     def _forget(self, pipe: LivePipe) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final, Self
 
+from datamover.errors import ForkServerError
 from datamover.testing.job import Ended, Job, Task
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def complaints(struck: Struck, *, crews: Iterable[Sequence[str]] = ()) -> list[s
         found.append(f"ended by signal {-ended.status} because {task.name} was killed")
     elif not ended.error:
         found.append(f"no error was told: {ended.stderr[-2000:]}")
-    elif task.stage and task.name != _FORK_SERVER and not _names(ended.error, task, crews):
+    elif task.stage and not _names(ended.error, task, crews):
         found.append(f"{task.name} was killed, but the error is of another: {ended.error}")
     return found
 
@@ -203,7 +204,9 @@ def leftovers(store: Path) -> list[Path]:
 
 
 def _names(error: Mapping[str, object], task: Task, crews: Iterable[Sequence[str]]) -> bool:
-    """Whether an error names a task: a stage that it ran, and its instance."""
+    """Whether an error names a task: a stage that it ran, and its instance; or the fork server."""
+    if task.name == _FORK_SERVER:
+        return error.get("code") == ForkServerError.code
     facts = error.get("facts")
     if not isinstance(facts, dict):
         return False
