@@ -135,14 +135,14 @@ def test_any_broken_file_is_said_in_order(harm, world, tmp_path, program, inline
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory, make_store):
-    """Ten small and ten large files with plain names, in several chunks of 2 MiB."""
+    """Ten small and ten large files with plain names, in several chunks of 4 MiB."""
     root = tmp_path_factory.mktemp("plain")
     source, store, random = root / "source", make_store(root / "store"), Random(6)
     source.mkdir()
     for number in range(10):
-        (source / f"large-{number}").write_bytes(random.randbytes(700_000 + number))
-        (source / f"small-{number}").write_bytes(b"small %d " % number * 100)
-    Program().run("backup", source, "--to", store, "--chunk-size", "2MiB").check(0)
+        (source / f"{number}-large").write_bytes(random.randbytes(1_400_000 + number))
+        (source / f"{number}-small").write_bytes(b"small %d " % number * 100)
+    Program().run("backup", source, "--to", store, "--chunk-size", "4MiB").check(0)
     assert len(chunks(store)) >= 3
     return source, store
 
@@ -162,7 +162,7 @@ def test_a_broken_chunk_costs_only_what_was_in_it(harm, plain, tmp_path, program
     different = differing(source, tmp_path / "into" / "source")
     assert different
     assert different <= affected(ended)
-    assert len(different) <= 5
+    assert len(different) <= 8  # a chunk of 4 MiB holds parts of three or four large ones
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -180,7 +180,7 @@ def test_after_one_flipped_bit_all_other_files_come_back(seed, plain, tmp_path, 
     assert damaged_chunks(ended) == {victim.name}
     assert different <= affected(ended)
     assert restored.status != 0 or not different
-    assert len(different) <= 3  # a block of 1 MiB holds parts of three of them
+    assert len(different) <= 5  # a block of 2 MiB holds parts of two or three large ones
 
 
 def test_an_undamaged_store_gives_no_alarm(world, store, tmp_path, program):
