@@ -5,6 +5,7 @@ Source: docs/spec/trust.md, section 2; RFC 5280; docs/decisions/0013-own-authori
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.utils import CryptographyDeprecationWarning
 
 from datamover.errors import DistrustError, MalformedError
 from datamover.link.peer import peer_from_names
@@ -93,8 +95,10 @@ def read_certificate(data: bytes) -> x509.Certificate:
         MalformedError: It is none.
     """
     try:
-        return x509.load_der_x509_certificate(data)
-    except _UNREADABLE as error:
+        # The library warns of some certificates that it will refuse one day: we do so now.
+        with warnings.catch_warnings(action="error", category=CryptographyDeprecationWarning):
+            return x509.load_der_x509_certificate(data)
+    except (*_UNREADABLE, CryptographyDeprecationWarning) as error:
         raise MalformedError(what="certificate", reason="cannot be read") from error
 
 

@@ -412,6 +412,15 @@ def test_a_flipped_bit_in_a_certificate_is_noticed(bit):
         verify_issued(read_certificate(bytes(data)), by=SIGNER.certificate)
 
 
+def test_a_serial_number_that_is_not_positive_is_no_certificate():
+    at = CERTIFICATE.index(b"\x02\x14")  # the serial number: an integer of 20 bytes
+    data = bytearray(CERTIFICATE)
+    data[at + 2] |= 0x80
+
+    with pytest.raises(MalformedError):
+        read_certificate(bytes(data))
+
+
 @given(st.integers(0, len(LIST) * 8 - 1))
 def test_a_flipped_bit_in_a_revocation_list_is_noticed(bit):
     data = bytearray(LIST)
