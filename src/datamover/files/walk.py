@@ -1,7 +1,8 @@
 """Walk: the entries of source trees, depth first, in the order of their archived names.
 
-What is held is the sorted names of the directories on the way to the current one, and a name for
-each inode with several; never the tree.  Every call is relative to a directory's descriptor.
+What is held is sorted names of the directories on the way to the current one, as many as
+``datamover.files.names`` reads at once, and a name for each inode with several; never the tree.
+Every call is relative to a directory's descriptor.
 
 Source: SPEC U4, U5, U10, U21; docs/spec/entry-table.md, "Names"; LIMITS 6.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from datamover.files.descent import Descent
 from datamover.files.entry import PATH_MAX, Entry, EntryFlag, Kind
 from datamover.files.exclude import Excludes
+from datamover.files.names import Names
 from datamover.files.owner import group_name, user_name
 from datamover.files.printable import why
 from datamover.files.table import encode_plain
@@ -100,6 +102,7 @@ class Walk:
         self._root = 0
         self._device = _ANY_DEVICE
         self._foreign = False
+        self._size = 0
         self._named = True
 
     def __iter__(self) -> Iterator[Entry]:
@@ -136,26 +139,28 @@ class Walk:
         """Walk one source; ``source`` is what precedes an archived name in a source path."""
         self._source, self._root, self._device = source, root, _ANY_DEVICE
         self._named = bool(name)
-        pending: list[tuple[bytes, list[bytes]]] = []
+        pending: list[tuple[bytes, Names]] = []
         if name:
-            pending.append((b"", [name]))
+            pending.append((b"", Names([name])))
         else:
-            self._device = os.fstat(descent.base).st_dev
+            status = os.fstat(descent.base)
+            self._device, self._size = status.st_dev, status.st_size
             self._list(descent, b"", pending)
         while pending:
             path, names = pending[-1]
             try:
                 self._directory = descent.enter(path)
+                if not names.left and not names.read_on(self._directory):
+                    pending.pop()
+                    continue
             except OSError as error:
                 self._unreadable(path, error)
                 pending.pop()
                 continue
             entry = None
-            for entry in self._siblings(path, names):
+            for entry in self._siblings(path, names.left):
                 yield entry
-            if entry is None or entry.kind != _DIRECTORY:
-                pending.pop()
-            elif not self._foreign:
+            if entry is not None and entry.kind == _DIRECTORY and not self._foreign:
                 self._list(descent, entry.path, pending)
 
     def _siblings(self, path: bytes, names: list[bytes]) -> Iterator[Entry]:
@@ -198,16 +203,13 @@ class Walk:
         owner = user_name(status.st_uid), group_name(status.st_gid)
         return encode_plain(prefix, name, status, self._root, *owner)
 
-    def _list(
-        self, descent: Descent, path: bytes, pending: list[tuple[bytes, list[bytes]]]
-    ) -> None:
-        """Push the names of the directory ``path``, last first; with a notice when it refuses."""
+    def _list(self, descent: Descent, path: bytes, pending: list[tuple[bytes, Names]]) -> None:
+        """Push the names of the directory ``path``; with a notice when it refuses."""
         try:
-            names = [os.fsencode(name) for name in os.listdir(descent.enter(path))]  # noqa: PTH208 - by descriptor
+            names = Names.of(descent.enter(path), self._size)
         except OSError as error:
             self._unreadable(path, error)
             return
-        names.sort(reverse=True)
         pending.append((path, names))
 
     def _look(self, path: bytes, name: bytes, status: os.stat_result) -> Entry | None:
@@ -221,6 +223,7 @@ class Walk:
             self._skip(path, status.st_mode)
             return None
         entry = self._entry(path, kind, status, name)
+        self._size = status.st_size
         if self._one_file_system:
             if self._device == _ANY_DEVICE:
                 self._device = status.st_dev

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from datamover.files import xattr
+from datamover.files import names, xattr
 from datamover.files.entry import EntryFlag, Kind
 from datamover.files.exclude import Excludes
 from datamover.files.table import encode_entry
@@ -230,3 +230,12 @@ def test_a_file_that_vanishes_between_listing_and_looking_is_a_notice(root):
 
     assert seen == [b"root", b"root/a", b"root/c"]
     assert [notice[:2] for notice in notices] == [("unreadable", os.fsencode(root / "b"))]
+
+
+def test_a_very_large_directory_gives_the_same_entries(tmp_path, monkeypatch) -> None:
+    make_tree(tmp_path / "root", 22, files=60, large=10_000)
+    expected = walked(tmp_path / "root")
+    monkeypatch.setattr(names, "_LARGE", 0)
+    monkeypatch.setattr(names, "_PART", 3)
+
+    assert walked(tmp_path / "root") == expected
