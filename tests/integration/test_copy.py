@@ -69,3 +69,31 @@ def test_it_is_not_copied_into_itself(tmp_path):
 
     assert ended.code == "usage"
     assert not (tmp_path / "src" / "below").exists()
+
+
+@pytest.mark.parametrize("way", [["--through-buffers"], ["--compress", "lz4"]])
+def test_a_large_file_that_changed_is_sent_as_what_changed(tmp_path, way):
+    src, dst = tmp_path / "src", tmp_path / "dst"
+    old = Random(1).randbytes(20_000_000)
+    for root, data in ((src, old[:9_000_000] + b"new" + old[9_000_000:]), (dst, old)):
+        root.mkdir()
+        for name in ("one", "two"):
+            (root / name).write_bytes(data)
+            os.utime(root / name, ns=(10**18, 10**18 + len(data)))
+    found = summary_of(PROGRAM.run("copy", f"{src}/", dst, *way).check(0))
+
+    assert_same_tree(src, dst)
+    assert found["files"] == 2
+    assert found["reused"] + found["bytes_out"] == 40_000_006
+    assert found["bytes_out"] < 2_000_000
+
+
+def test_without_delta_it_is_sent_whole(tmp_path):
+    src, dst = tmp_path / "src", tmp_path / "dst"
+    src.write_bytes(bytes(3_000_000))
+    dst.write_bytes(bytes(3_000_001))
+    words = ("copy", src, dst, "--through-buffers", "--delta-from", "0")
+    found = summary_of(PROGRAM.run(*words).check(0))
+
+    assert (found["bytes_out"], found["reused"]) == (3_000_000, 0)
+    assert dst.read_bytes() == bytes(3_000_000)

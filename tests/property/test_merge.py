@@ -35,9 +35,9 @@ def walked(tree, names):
 
 @given(ours=TREES, theirs=TREES)
 def test_merge_is_the_union_in_order(ours, theirs):
-    naming = Naming([(b"src", b"new/name"), (b"two", b"two")])
+    naming = Naming([(b"src", b"new name"), (b"two", b"two")])
     mine = walked(ours, [b"src", b"two"])
-    other = walked(theirs, [b"new/name", b"two"])
+    other = walked(theirs, [b"new name", b"two"])
     model = {}
     for side, entries in enumerate((mine, other)):
         for entry in entries:

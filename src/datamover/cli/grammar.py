@@ -80,8 +80,8 @@ COMMANDS: Final = (
         function=_at("copy:copy"),
         usage=(
             "SRC... DST [--delete] [--delete-excluded] [--checksum] [--exclude PATTERN]... "
-            "[--one-file-system] [--numeric-ids] [--compress CODEC] [--through-buffers] "
-            "[--jobs N] [--no-sync] [--dry-run] [--itemize]"
+            "[--one-file-system] [--numeric-ids] [--compress CODEC] [--delta-from SIZE] "
+            "[--through-buffers] [--jobs N] [--no-sync] [--dry-run] [--itemize]"
         ),
         summary="Make a folder like another: only what differs is copied.",
         examples=(

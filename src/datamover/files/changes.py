@@ -80,6 +80,7 @@ class Rules:
         removes: Extra names are removed.
         bare: Files are sent without their data.
         defers: Files of this size or more are deferred when they replace one; 0: none are.
+        resumes: Files that an earlier copy may have begun are deferred.
     """
 
     difference: Difference
@@ -88,6 +89,7 @@ class Rules:
     removes: bool = False
     bare: bool = False
     defers: int = 0
+    resumes: bool = False
 
 
 @dataclass(slots=True)
@@ -254,14 +256,12 @@ class Changes:
         if is_linked:
             self._sent_links.add(ours.path)
         if ours.kind == _FILE:
-            left = self._take_leftover(ours)
-            rules = self._rules
-            has_basis = left or (theirs is not None and theirs.kind == _FILE and theirs.size)
-            if rules.defers and ours.size >= rules.defers and has_basis and not is_linked:
+            is_begun = self._take_leftover(ours)
+            if not is_linked and (is_begun or self._has_basis(ours, theirs)):
                 self._count["deferred"] += 1
                 self._to.defer(ours)
                 return
-            if rules.bare:
+            if self._rules.bare:
                 ours.flags |= _BARE
             self._count["changed_files"] += 1
             self._count["changed_bytes"] += ours.size
@@ -336,11 +336,25 @@ class Changes:
     # ---- leftovers of earlier copies
 
     def _take_leftover(self, ours: Entry) -> bool:
-        """Say whether an earlier copy left the beginning of the file, which then stays."""
-        if not self._leftovers or ours.size < RESUMABLE:
+        """Say whether an earlier copy may have left the beginning of the file, to be gone on with.
+
+        The leftover stays, whether this copy goes on with it or not.
+        """
+        if ours.size < RESUMABLE:
             return False
-        name = leftover_name(ours.path.rpartition(b"/")[2])
-        return self._leftovers.pop(name, None) is not None
+        above, _, name = ours.path.rpartition(b"/")
+        if not above:
+            # A target itself: the survey does not see what is beside it.
+            return self._rules.resumes
+        if not self._leftovers or self._leftovers.pop(leftover_name(name), None) is None:
+            return False
+        return self._rules.resumes
+
+    def _has_basis(self, ours: Entry, theirs: Entry | None) -> bool:
+        """Say whether the file replaces one that it may have much in common with."""
+        least = self._rules.defers
+        is_file = theirs is not None and theirs.kind == _FILE and theirs.size > 0
+        return bool(least) and ours.size >= least and is_file
 
     def _leave(self) -> None:
         """Leave a directory; leftovers in it that are of no use go."""

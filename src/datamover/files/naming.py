@@ -15,21 +15,36 @@ from datamover.errors import MalformedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Key", "Naming"]
+__all__ = ["Key", "Naming", "require_plain"]
 
 Key = tuple[int, bytes]
 """Source's number, and the path below it with NUL, the lowest byte, before each component."""
+
+
+def require_plain(path: bytes) -> None:
+    """Refuse a name that could lead out of the folder that it is relative to.
+
+    Raises:
+        MalformedError: It has a component that is empty, ``.`` or ``..``, or a NUL.
+    """
+    if b"\0" in path or {b"", b".", b".."} & set(path.split(b"/")):
+        raise MalformedError(what="name", reason=f"{path[:80]!r} is not a plain relative path")
 
 
 class Naming:
     """Pairs of a source's name and the name of its target, by source's number.
 
     Args:
-        pairs: Names; a target's is relative to the destination, and may be empty for ``/``.
+        pairs: Names, of one component each; a source's is empty for ``/``.
+
+    Raises:
+        MalformedError: A target's name is not one that a file can have.
     """
 
     def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self._pairs = tuple(pairs)
+        for _, target in self._pairs:
+            require_plain(target)
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +27,7 @@ from datamover.disk.direct import DirectFile
 from datamover.disk.staging import Staging
 from datamover.errors import MalformedError, RestoreError
 from datamover.files.attributes import Attributes
+from datamover.files.delta import Delta, decode_delta
 from datamover.files.duplicate import Duplicate
 from datamover.files.entry import Entry, EntryFlag, Kind, Status
 from datamover.files.leftover import RESUMABLE, is_leftover
@@ -33,6 +35,7 @@ from datamover.files.naming import Naming
 from datamover.files.notice import Notice
 from datamover.files.origin import Origin
 from datamover.files.part import Part, write_extents
+from datamover.files.patch import Patch
 from datamover.files.printable import printable, why
 from datamover.files.replacement import Replacement
 from datamover.files.table import decode_entries, table_size
@@ -97,6 +100,9 @@ class Place:
         direct: Write large files past the page cache; for a caller that waits for the disk anyway.
         origin: The sources, where they are on this machine.
         duplicate: Copies their data.
+        told: Called with bytes that came neither in a block nor from a source.
+        unmatched: Called with number of the source and archived name of a file that could not be
+            built from what its signature said.
         counts: What was done so far.
     """
 
@@ -108,12 +114,15 @@ class Place:
     direct: bool = False
     origin: Origin | None = None
     duplicate: Duplicate | None = None
+    told: Callable[[int], None] = lambda _: None
+    unmatched: Callable[[int, bytes], None] = lambda *_: None
     counts: Placed = field(default_factory=Placed)
     _staging: Staging = field(init=False, default_factory=Staging)
     _directories: list[tuple[bytes, Entry]] = field(init=False, default_factory=list)
     _linked: dict[bytes, bytes] = field(init=False, default_factory=dict)
     _refused: bytes = field(init=False, default=b"")
     _part: Part | None = field(init=False, default=None)
+    _patch: Patch | None = field(init=False, default=None)
     _beside: bytes = field(init=False, default=b"")
     _is_root: bool = field(init=False, default_factory=lambda: os.geteuid() == 0)
 
@@ -137,6 +146,23 @@ class Place:
             except OSError as error:
                 self._failed(entry.path, error)
 
+    def delta(self, payload: memoryview) -> None:
+        """Do what one block says of a file that is built from an old one.
+
+        Raises:
+            FormatError: The block breaks a rule.
+            RestoreError: The destination can take nothing more.
+        """
+        delta = decode_delta(payload)
+        entry, name = delta.entry, delta.entry.path
+        entry.path = self.naming.target(entry.root, name)
+        self._move_to(entry.path)
+        try:
+            self._patched(delta, name)
+        except OSError as error:
+            self._drop_patch(keep=True)
+            self._failed(entry.path, error)
+
     def finish(self) -> None:
         """Set what is left to set: the attributes of the directories that are still open.
 
@@ -152,17 +178,15 @@ class Place:
         part, self._part = self._part, None
         if part is not None:
             self._stop(part)
+        self._drop_patch(keep=True)
 
     def _entry(self, entry: Entry, data: memoryview) -> None:
         name = entry.path
         entry.path = path = self.naming.target(entry.root, name)
-        if self._part is not None:
-            if entry.flags & _CONTINUES and name == self._part.name:
-                self._go_on(self._part, entry, data)
-                return
-            self._end_part()
-        while self._directories and not path.startswith(self._directories[-1][0]):
-            self._leave()
+        if self._part is not None and entry.flags & _CONTINUES and name == self._part.name:
+            self._go_on(self._part, entry, data)
+            return
+        self._move_to(path)
         if self._refused and path.startswith(self._refused):
             self.counts.skipped += 1
             return
@@ -172,6 +196,13 @@ class Place:
             self._other(entry)
         if entry.flags & _LINKED:
             self._linked[name] = path
+
+    def _move_to(self, path: bytes) -> None:
+        """Finish what is behind: a file in parts, directories that the path is not in."""
+        if self._part is not None:
+            self._end_part()
+        while self._directories and not path.startswith(self._directories[-1][0]):
+            self._leave()
 
     def _other(self, entry: Entry) -> None:
         """Do what takes no data."""
@@ -334,6 +365,44 @@ class Place:
         part.close()
         if not keeps:
             self.target.drop(part.entry.path, self._beside)
+
+    # ---- files that are built from old ones
+
+    def _patched(self, delta: Delta, name: bytes) -> None:
+        if delta.is_first:
+            self._drop_patch(keep=True)
+            self._patch = Patch(self.target, delta.entry, name, delta.kept)
+        patch = self._patch
+        if patch is None or patch.name != name:
+            return  # it could not be begun, and that was said
+        before = patch.reused
+        patch.apply(delta)
+        self.told(patch.reused - before)
+        if delta.is_last:
+            self._end_patch(patch, delta)
+
+    def _end_patch(self, patch: Patch, delta: Delta) -> None:
+        if delta.has_failed:
+            self._drop_patch(keep=True)
+            self._skip("missing", patch.entry.path, "it could not be read")
+        elif not patch.verify(delta.digest):
+            self._drop_patch(keep=False)
+            self.unmatched(patch.entry.root, patch.name)
+        else:
+            os.ftruncate(patch.file, delta.size)
+            self._keep(patch.file, patch.beside, patch.entry)
+            self.counts.bytes += patch.data
+            self.counts.reused += patch.reused
+            self.counts.resumed += patch.kept
+            self._patch = None
+            patch.close(keep=True)
+
+    def _drop_patch(self, *, keep: bool) -> None:
+        """Let go of a file that did not get its name; ``keep`` its beginning, if it is long."""
+        patch, self._patch = self._patch, None
+        if patch is not None:
+            is_worth_it = patch.is_sound and patch.entry.size >= RESUMABLE
+            patch.close(keep=keep and is_worth_it)
 
     # ---- everything else
 

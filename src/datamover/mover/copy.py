@@ -12,26 +12,30 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from datamover.errors import UsageError
+from datamover.errors import MalformedError, UsageError
+from datamover.files.leftover import RESUMABLE
 from datamover.files.printable import printable
 from datamover.monitor.supervisor import Monitor
-from datamover.mover.copying import PRELOAD, Plan, copying
+from datamover.mover.copying import PRELOAD, Deferred, Plan, copying, matching
 from datamover.mover.job import Job, processors
 from datamover.mover.pipes import Codec
 from datamover.mover.report import Copied, Notice, Summary
 from datamover.mover.targets import look, sources, target
-from datamover.units import MIB
+from datamover.units import KIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from datamover.mover.job import Finished
     from datamover.mover.report import Watch
     from datamover.mover.targets import Found, Source, Target
 
-__all__ = ["CopySettings", "check", "copy", "plan", "summary"]
+__all__ = ["CopySettings", "check", "copy", "plan", "run"]
 
 _KIND: Final = "copy"
+_BATCH: Final = 64 * KIB
+"""Bytes of the names in one request, which has a limit."""
+_EACH: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +97,36 @@ def copy(given: Sequence[str], to: str, settings: CopySettings, watch: Watch) ->
         made = plan(named, chosen, found, settings, is_local=True)
         counts = "compare" if settings.dry_run else "place"
         job = Job(_KIND, watch, monitor=monitor, counts=counts)
-        job.on("item", lambda given: _item(watch, given))
-        return summary(job, job.run(copying(made)))
+        return run(made, job, watch)
+
+
+def run(plan: Plan, job: Job, watch: Watch) -> Summary:
+    """Run the pipes of a copy, one after another: all files, then those that were deferred.
+
+    Args:
+        plan: What to do.
+        job: What runs a pipe; on which machines its stages are is its matter.
+        watch: Who looks on.
+
+    Raises:
+        StageFailedError: A stage ended abnormally.
+
+    Blocking: until all have ended.
+    """
+    deferred: list[Deferred] = []
+    unmatched: list[Deferred] = []
+    job.on("item", lambda given: _item(watch, given))
+    job.on("deferred", lambda given: deferred.append(_deferred(given)))
+    job.on("unmatched", lambda given: unmatched.append(_deferred(given)))
+    finished = [job.run(copying(plan))]
+    finished += [job.run(matching(plan, batch)) for batch in _batches(deferred)]
+    again = list(unmatched)
+    unmatched.clear()
+    finished += [job.run(matching(plan, batch, fresh=True)) for batch in _batches(again)]
+    for _, path in unmatched:
+        facts = {"path": printable(path), "reason": "it changed on its way, twice"}
+        job.tell("place", "failed", facts)
+    return _summary(job, finished)
 
 
 def plan(
@@ -111,12 +143,15 @@ def plan(
         UsageError: There is no such codec.
     """
     codec = Codec.parse(settings.compress)
+    kernel = is_local and not settings.through_buffers and codec.name == "none"
     there = found.exists and not (found.is_folder and found.is_empty)
+    # Beside a target that is a long file, a leftover may be.
+    begun = not kernel and any(one.size >= RESUMABLE for one in named)
     return Plan(
         sources=named,
         target=chosen,
-        compares=there,
-        kernel=is_local and not settings.through_buffers and codec.name == "none",
+        compares=there or begun,
+        kernel=kernel,
         excludes=settings.excludes,
         one_file_system=settings.one_file_system,
         removes=settings.delete,
@@ -124,6 +159,8 @@ def plan(
         checksum=settings.checksum,
         numeric_ids=settings.numeric_ids,
         owners=found.is_root,
+        defers=settings.delta_from,
+        resumes=True,
         codec=codec,
         jobs=settings.jobs or processors(),
         sync=settings.sync,
@@ -152,23 +189,26 @@ def check(named: tuple[Source, ...], chosen: Target, found: Found, settings: Cop
             raise UsageError(reason=f"{shown} cannot be copied into itself")
 
 
-def summary(job: Job, finished: Finished) -> Summary:
+def _summary(job: Job, finished: Sequence[Finished]) -> Summary:
     """Sum up a copy, or what it would have done."""
-    number = finished.number
-    is_dry = "place" not in finished.outcome.results
+
+    def number(stage: str, name: str) -> int:
+        return sum(one.number(stage, name) for one in finished)
+
+    is_dry = "place" not in finished[0].outcome.results
     size = number("compare", "changed_bytes") if is_dry else number("place", "bytes")
     return Summary(
         job=_KIND,
         archive="",
         name="",
         files=number("compare", "changed_files") if is_dry else number("place", "files"),
-        directories=number("place", "directories"),
+        directories=finished[0].number("place", "directories"),
         others=number("place", "other"),
         bytes_in=size,
         bytes_out=size,
-        seconds=finished.seconds,
+        seconds=finished[-1].seconds,
         notices=job.notices,
-        stages=finished.stages,
+        stages=tuple(stage for one in finished for stage in one.stages),
         copied=Copied(
             equal=number("compare", "equal"),
             touched=number("compare" if is_dry else "place", "touched"),
@@ -178,6 +218,36 @@ def summary(job: Job, finished: Finished) -> Summary:
             reused=number("place", "reused"),
         ),
     )
+
+
+def _deferred(given: Mapping[str, object]) -> Deferred:
+    """Read a notice that names a file.
+
+    Raises:
+        MalformedError: It does not.
+    """
+    root, path = given.get("root"), given.get("path")
+    if isinstance(root, int) and isinstance(path, str):
+        try:
+            return root, bytes.fromhex(path)
+        except ValueError:
+            pass
+    raise MalformedError(what="notice", reason="it names no file")
+
+
+def _batches(files: Sequence[Deferred]) -> Iterator[Sequence[Deferred]]:
+    """Cut a list into requests of a bounded size."""
+    batch: list[Deferred] = []
+    room = _BATCH
+    for file in files:
+        size = len(file[1]) + _EACH
+        if batch and size > room:
+            yield batch
+            batch, room = [], _BATCH
+        batch.append(file)
+        room -= size
+    if batch:
+        yield batch
 
 
 def _item(watch: Watch, given: Mapping[str, object]) -> None:

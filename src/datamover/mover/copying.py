@@ -5,6 +5,8 @@
     through buffers, nothing there  scan > collect xp [> compress xp] | [expand xp >] place
     through buffers                 survey | compare > collect xp > .. | .. > place
 
+    deferred files                  sign | match [> compress xp] | [expand xp >] place
+
 A bar is where a pipe is cut when the two sides are on two machines: survey, expand and place belong
 to the destination, all else to the source.
 
@@ -14,20 +16,27 @@ Source: ADR 0015; docs/spec/copy-pipes.md; seed FIG. 2A, FIG. 7.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from os import fsdecode, fsencode
+from typing import TYPE_CHECKING, Final
 
 from datamover.files.leftover import PATTERN
+from datamover.files.naming import Naming
 from datamover.mover.pipes import BLOCK_SIZE, Codec
 from datamover.mover.targets import Source, Target
 from datamover.pipe.spec import PipeSpec, StageSpec
 
-__all__ = ["PRELOAD", "Plan", "copying"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["PRELOAD", "Deferred", "Plan", "copying", "matching"]
 
 PRELOAD: Final = (
     "datamover.stages.head.scan",
     "datamover.stages.head.survey",
     "datamover.stages.middle.compare",
     "datamover.stages.middle.collect",
+    "datamover.stages.head.sign",
+    "datamover.stages.middle.match",
     "datamover.stages.tail.place",
     "datamover.stages.tail.discard",
 )
@@ -36,6 +45,9 @@ PRELOAD: Final = (
 _SHARE: Final = 8
 _FEW: Final = 3
 _MOST_WORKERS: Final = 16
+
+Deferred = tuple[int, bytes]
+"""Number of the source, and archived name, of a file that is sent in a pipe of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +67,7 @@ class Plan:
         numeric_ids: Owners are numbers.
         owners: The destination can set owners.
         defers: From this size on, replaced files are deferred.
+        resumes: Files that an earlier copy may have begun are deferred.
         codec: Compression between the two sides.
         jobs: Instances that read, and that compress.
         sync: Return when everything is durable.
@@ -74,6 +87,7 @@ class Plan:
     numeric_ids: bool = False
     owners: bool = True
     defers: int = 0
+    resumes: bool = False
     codec: Codec
     jobs: int = 1
     sync: bool = True
@@ -101,8 +115,7 @@ def copying(plan: Plan) -> PipeSpec:
     else:
         heads = _compared(plan) if plan.compares else [_scan(plan)]
         stages = [*heads, *_moved(plan), placing(plan)]
-    buffers = sum(stage.share * stage.instances for stage in stages)
-    return PipeSpec(name="copy", stages=tuple(stages), buffers=buffers, buffer_size=BLOCK_SIZE)
+    return _pipe(stages)
 
 
 def placing(plan: Plan) -> StageSpec:
@@ -121,6 +134,43 @@ def placing(plan: Plan) -> StageSpec:
     )
 
 
+def matching(plan: Plan, files: Sequence[Deferred], *, fresh: bool = False) -> PipeSpec:
+    """Return the pipe that sends deferred files.
+
+    Args:
+        plan: What they were deferred from.
+        files: Which.
+        fresh: Send all of them, whatever the destination has.
+    """
+    naming = Naming(
+        [
+            (fsencode(a.name), fsencode(b))
+            for a, b in zip(plan.sources, plan.target.names, strict=True)
+        ]
+    )
+    sign = StageSpec(
+        use="sign",
+        share=_FEW,
+        settings={
+            "destination": plan.target.base,
+            "files": [fsdecode(naming.target(root, path)) for root, path in files],
+            "beginnings": not fresh,
+            "old": bool(plan.defers) and not fresh,
+        },
+    )
+    match = StageSpec(
+        use="match",
+        share=_SHARE,
+        settings={"roots": plan.roots, "files": [[root, fsdecode(path)] for root, path in files]},
+    )
+    return _pipe([sign, match, *_compressed(plan), placing(plan)])
+
+
+def _pipe(stages: list[StageSpec]) -> PipeSpec:
+    buffers = sum(stage.share * stage.instances for stage in stages)
+    return PipeSpec(name="copy", stages=tuple(stages), buffers=buffers, buffer_size=BLOCK_SIZE)
+
+
 def _compared(plan: Plan) -> list[StageSpec]:
     compare = StageSpec(
         use="compare",
@@ -137,6 +187,7 @@ def _compared(plan: Plan) -> list[StageSpec]:
             "numeric_ids": plan.numeric_ids,
             "bare": plan.kernel or plan.dry_run,
             "defers": 0 if plan.kernel or plan.dry_run else plan.defers,
+            "resumes": plan.resumes and not plan.kernel and not plan.dry_run,
             "itemize": plan.itemize or plan.dry_run,
         },
     )
@@ -169,14 +220,22 @@ def _scan(plan: Plan) -> StageSpec:
 
 
 def _moved(plan: Plan) -> list[StageSpec]:
-    workers = max(1, min(plan.jobs, _MOST_WORKERS))
-    stages = [StageSpec(use="collect", instances=workers, settings={"roots": plan.roots})]
-    if plan.codec.name != "none":
-        settings = {"codec": plan.codec.name, "level": plan.codec.level}
-        stages += [
-            StageSpec(
-                use="compress", instances=workers, share=_FEW, joined=True, settings=settings
-            ),
-            StageSpec(use="expand", instances=workers, share=_FEW),
-        ]
-    return stages
+    workers = _workers(plan)
+    collect = StageSpec(use="collect", instances=workers, settings={"roots": plan.roots})
+    return [collect, *_compressed(plan, joined=True)]
+
+
+def _compressed(plan: Plan, *, joined: bool = False) -> list[StageSpec]:
+    """Return what makes less of the data between the two sides, and all of it again."""
+    if plan.codec.name == "none":
+        return []
+    workers = _workers(plan)
+    settings = {"codec": plan.codec.name, "level": plan.codec.level}
+    return [
+        StageSpec(use="compress", instances=workers, share=_FEW, joined=joined, settings=settings),
+        StageSpec(use="expand", instances=workers, share=_FEW),
+    ]
+
+
+def _workers(plan: Plan) -> int:
+    return max(1, min(plan.jobs, _MOST_WORKERS))

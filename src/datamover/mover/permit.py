@@ -61,18 +61,26 @@ def _writes(_: Mapping[str, object]) -> Action:
 _LEADS: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, object]], Action]]]] = {
     "collect": {"roots": _reads},
     "compare": {"roots": _reads},
+    "match": {"roots": _reads},
     "load": {"directory": lambda _: Action.READ_STORE},
     "place": {"destination": _writes, "origins": _reads},
     "read": {"path": _reads},
     "read_stream": {"path": _reads},
     "restore": {"destination": _restores},
     "scan": {"roots": _reads},
+    "sign": {"destination": _reads},
     "store": {"directory": lambda _: Action.APPEND_STORE},
     "survey": {"roots": _reads},
     "write": {"path": _writes},
     "write_stream": {"path": _writes},
 }
 """Which settings of a stage lead somewhere, and what the stage does there."""
+
+_BELOW: Final[Mapping[str, Mapping[str, str]]] = {
+    "place": {"destination": "targets"},
+    "sign": {"destination": "files"},
+}
+"""Settings that lead only to the names that another setting has; the stage sees to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +141,11 @@ class FleetPermit:
         if leads is None:
             raise self._refusal(f"run stage {stage.use:.80}")
         for name, action in leads.items():
-            for path in _paths(stage.settings.get(name, [] if name == "origins" else None)):
+            paths = _paths(stage.settings.get(name, [] if name == "origins" else None))
+            if below := _BELOW.get(stage.use, {}).get(name):
+                names = _paths(stage.settings.get(below, "")) or [""]
+                paths = [os.path.join(path, one) for path in paths for one in names]  # noqa: PTH118
+            for path in paths:
                 allow_path(self.permissions, self.peer, action(stage.settings), path)
 
     def _refusal(self, action: str) -> NotAllowedError:

@@ -55,12 +55,14 @@ class Source:
         name: Its own name; empty for ``/``.
         contents: It ends in a slash: its contents are meant.
         is_folder: It is a folder.
+        size: Bytes, of a file.
     """
 
     path: str
     name: str
     contents: bool
     is_folder: bool
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,10 @@ def sources(given: tuple[str, ...] | list[str]) -> tuple[Source, ...]:
         if contents and not is_folder:
             raise UsageError(reason=f"{shown} is not a folder")
         name = os.path.basename(full)  # noqa: PTH119 - text in any bytes
-        found.append(Source(path=full, name=name, contents=contents, is_folder=is_folder))
+        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        found.append(
+            Source(path=full, name=name, contents=contents, is_folder=is_folder, size=size)
+        )
     names = [one.name for one in found]
     for name in names:
         if names.count(name) > 1:

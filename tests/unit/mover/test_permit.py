@@ -100,6 +100,14 @@ def test_a_store_is_not_opened_by_the_folder_above(permit, tmp_path):
         permit.depot("read", tmp_path / "data")
 
 
+def test_a_copy_leads_to_its_targets_and_not_to_the_folder_above(permit, tmp_path):
+    data = {"sources": ["a"], "destination": str(tmp_path)}
+    permit.extend(part("sign", destination=str(tmp_path), files=["data/a", "data/b"]))
+    for use, names in (("sign", {"files": ["data/a", "other"]}), ("place", {"targets": []})):
+        with pytest.raises(NotAllowedError):
+            permit.extend(part(use, **data, **names))
+
+
 def test_each_stage_of_ours_was_thought_of(permit):
     """A new stage is refused to peers until somebody says where it leads."""
     ours = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -15,7 +16,7 @@ from datamover.errors import MalformedError, RestoreError
 from datamover.files.entry import Entry, EntryFlag, Kind
 from datamover.files.leftover import RESUMABLE, leftover_name
 from datamover.files.table import decode_entries, encode_entry, write_table
-from datamover.mover.copying import Plan, copying
+from datamover.mover.copying import Plan, copying, matching
 from datamover.mover.pipes import Codec
 from datamover.mover.targets import look, sources, target
 from datamover.pipe.definition import find
@@ -23,6 +24,7 @@ from datamover.testing.port import ScriptedPort
 from datamover.testing.trees import assert_same_tree, make_tree
 from datamover.wire.tag import TagHeader, TagKind
 
+find_ = find
 IS_ROOT = os.geteuid() == 0
 
 
@@ -44,20 +46,34 @@ class Run:
         )
         self.results = {}
         self.notices = []
+        self.buffer_size = buffer_size
+        self.outputs = {}
+        self.run(copying(self.plan))
+        if deferred := self.named("deferred"):
+            self.run(matching(self.plan, deferred))
+        if unmatched := self.named("unmatched"):
+            self.run(matching(self.plan, unmatched, fresh=True))
+
+    def run(self, spec):
         outputs = []
-        for stage in copying(self.plan).stages:
+        for stage in spec.stages:
             definition = find(stage.use)
             port = ScriptedPort(
                 [(one.tag, one.payload) for one in outputs],
-                buffer_size=buffer_size,
+                buffer_size=self.buffer_size,
                 stage=stage.use,
             )
             definition.run(port, definition.convert(stage.settings))
 
             assert port.held == 0
-            outputs = port.outputs
-            self.results[stage.use] = port.results
+            outputs = self.outputs[stage.use] = port.outputs
+            results = self.results.setdefault(stage.use, {})
+            for name, value in port.results.items():
+                results[name] = results.get(name, 0) + value
             self.notices += [(one.kind, one.facts) for one in port.notices]
+
+    def named(self, kind):
+        return [(one["root"], bytes.fromhex(one["path"])) for one in self.told(kind)]
 
     def told(self, kind):
         return [facts for one, facts in self.notices if one == kind]
@@ -413,6 +429,17 @@ def test_a_hostile_source_removes_nothing_outside_its_target(tmp_path):
     assert port.results["removed"] == 0
 
 
+@pytest.mark.parametrize("name", ["..", "a/../../b", "", ".", "/etc", "a//b"])
+def test_names_that_lead_out_are_refused(tmp_path, name):
+    place = {"destination": str(tmp_path), "sources": ["src"], "targets": [name]}
+    sign = {"destination": str(tmp_path), "files": [name]}
+    match = {"roots": [str(tmp_path)], "files": [[0, name]]}
+    for use, settings in (("place", place), ("sign", sign), ("match", match)):
+        definition = find(use)
+        with pytest.raises(MalformedError, match="plain relative path"):
+            definition.run(ScriptedPort([]), definition.convert(settings))
+
+
 def test_nothing_is_removed_that_was_not_allowed(tmp_path):
     (tmp_path / "dst").mkdir()
     (tmp_path / "dst" / "file").write_text("x")
@@ -498,6 +525,8 @@ def test_what_would_be_done_is_told_and_not_done(tmp_path):
     (src / "new").write_text("new")
     (src / "same").chmod(0o600)
     (dst / "extra").write_text("x")
+    for folder in (src, dst):
+        os.utime(folder, ns=(10**18, 10**18))
     run = Run(f"{src}/", dst, removes=True, dry_run=True)
 
     assert [(one["action"], one["path"]) for one in run.told("item")] == [
@@ -509,15 +538,123 @@ def test_what_would_be_done_is_told_and_not_done(tmp_path):
     assert (dst / "extra").exists()
 
 
-def test_large_files_that_differ_are_deferred(tmp_path):
+@pytest.fixture
+def old():
+    return Random(3).randbytes(1_500_000)
+
+
+def _delta(tmp_path, old, new, **settings):
+    """Replace a file of a folder by a new one, with a leftover or without."""
     src, dst = _two(tmp_path)
-    (src / "large").write_bytes(b"a" * 200_000)
-    (dst / "large").write_bytes(b"b" * 190_000)
+    (dst / "large").write_bytes(old)
+    (src / "large").write_bytes(new)
+    os.setxattr(src / "large", "user.color", b"red")
+    os.utime(src, ns=(10**18, 10**18))
+    settings = {"kernel": False, "defers": 100_000, "resumes": True, **settings}
+    run = Run(f"{src}/", dst, **settings)
+
+    assert_same_tree(src, dst)
+    assert leftovers(dst) == []
+    return run
+
+
+@pytest.mark.parametrize("buffer_size", [8192, 65536, 1 << 20])
+def test_an_insertion_costs_about_what_it_inserts(tmp_path, old, buffer_size):
+    new = old[:700_000] + b"inserted" * 100 + old[700_000:]
+    run = _delta(tmp_path, old, new, buffer_size=buffer_size)
+
+    assert [bytes.fromhex(one["path"]) for one in run.told("deferred")] == [b"src/large"]
+    assert run.bytes < 250_000
+    assert run.bytes + run.reused == len(new)
+    assert sum(len(one.payload) for one in run.outputs["match"]) < 350_000
+
+
+def test_pieces_may_move(tmp_path, old):
+    run = _delta(tmp_path, old, old[800_000:] + old[:800_000])
+
+    assert run.bytes < 300_000
+
+
+def test_a_file_with_nothing_in_common_arrives(tmp_path, old):
+    run = _delta(tmp_path, old, Random(4).randbytes(700_001))
+
+    assert (run.bytes, run.reused) == (700_001, 0)
+
+
+def test_a_sparse_file_stays_sparse(tmp_path, old):
+    src, dst = _two(tmp_path)
+    for root, at in ((src, 3 << 20), (dst, 2 << 20)):
+        with open(root / "large", "wb") as file:
+            file.truncate(64 << 20)
+            file.seek(at)
+            file.write(old)
+    run = Run(f"{src}/", dst, kernel=False, defers=100_000)
+
+    assert_same_tree(src, dst)
+    assert run.bytes < 200_000
+
+
+def test_small_and_linked_files_are_not_deferred(tmp_path):
+    src, dst = _two(tmp_path)
+    for root, byte in ((src, b"a"), (dst, b"b")):
+        (root / "small").write_bytes(byte * 90_000)
+        (root / "linked").write_bytes(byte * 200_000)
+        os.link(root / "linked", root / "other")
     (src / "new").write_bytes(b"a" * 200_000)
     run = Run(f"{src}/", dst, kernel=False, defers=100_000)
 
-    assert [bytes.fromhex(one["path"]) for one in run.told("deferred")] == [b"src/large"]
-    assert (dst / "new").exists()
+    assert_same_tree(src, dst)
+    assert run.told("deferred") == []
+
+
+def test_an_old_file_that_changes_meanwhile_is_noticed(tmp_path, old, monkeypatch):
+    definition = find("match")
+
+    def spoil(port, settings):
+        # The signature was made; now the old file becomes another.
+        (tmp_path / "dst" / "large").write_bytes(bytes(len(old)))
+        definition.run(port, settings)
+
+    spoilt = [dataclasses.replace(definition, run=spoil)]
+    monkeypatch.setitem(
+        globals(), "find", lambda use: spoilt.pop() if use == "match" and spoilt else find_(use)
+    )
+    run = _delta(tmp_path, old, old + b"more")
+
+    assert len(run.told("unmatched")) == 1
+    assert run.bytes == len(old) + 4
+
+
+@pytest.mark.parametrize("where", ["file", "folder"])
+def test_a_delta_goes_on_with_what_was_left(tmp_path, where):
+    src, dst = _two(tmp_path)
+    older = Random(5).randbytes(RESUMABLE + (2 << 20))
+    newer = Random(6).randbytes(4 << 20) + older
+    name = "large"
+    (dst / name).write_bytes(older)
+    (src / name).write_bytes(newer)
+    left = dst / os.fsdecode(leftover_name(name.encode()))
+    left.write_bytes(newer[: (3 << 20) + 5] + b"torn")
+    given = f"{src}/" if where == "folder" else src / name
+    run = Run(given, dst if where == "folder" else dst / name, kernel=False, defers=1 << 20,
+              resumes=True)  # fmt: skip
+
+    assert (dst / name).read_bytes() == newer
+    assert leftovers(dst) == []
+    assert run.resumed == 3 << 20
+    assert run.bytes < 3 << 20
+    assert run.resumed + run.reused + run.bytes == len(newer)
+
+
+def test_without_deltas_the_beginning_is_used_all_the_same(tmp_path):
+    src, dst = _two(tmp_path)
+    data = Random(6).randbytes(RESUMABLE + 77)
+    (src / "large").write_bytes(data)
+    (dst / os.fsdecode(leftover_name(b"large"))).write_bytes(data[: 5 << 20])
+    run = Run(f"{src}/", dst, kernel=False, resumes=True)
+
+    assert_same_tree(src, dst)
+    assert (run.resumed, run.bytes) == (5 << 20, len(data) - (5 << 20))
 
 
 def _two(tmp_path):

@@ -10,6 +10,7 @@ from datamover.cli.progress import Display
 from datamover.cli.summary import finish
 from datamover.errors import UsageError
 from datamover.mover import copy as mover
+from datamover.pipe.spec import parse_size
 
 __all__ = ["copy"]
 
@@ -25,6 +26,7 @@ def copy(
     one_file_system: bool = False,
     numeric_ids: bool = False,
     compress: str = "none",
+    delta_from: str = "1MiB",
     through_buffers: bool = False,
     jobs: int = 0,
     no_sync: bool = False,
@@ -45,6 +47,8 @@ def copy(
         one_file_system: Do not go into folders that are on another file system.
         numeric_ids: Give files to the owner's number, not to the owner's name.
         compress: Compress between the two sides: zstd-1 to zstd-19, lz4, gzip-1 to gzip-3, or none.
+        delta_from: Size from which of a file that replaces one only the differences are sent, where
+            they are sent at all; 0 for never.
         through_buffers: On one machine, too, move the data through the pipe, not in the kernel.
         jobs: Tasks that read and that compress; 0: as many as there are processors.
         no_sync: Do not wait until everything is on the disk.
@@ -64,6 +68,7 @@ def copy(
         delete_excluded=delete_excluded,
         numeric_ids=numeric_ids,
         compress=compress,
+        delta_from=parse_size(delta_from),
         through_buffers=through_buffers,
         jobs=jobs,
         sync=not no_sync,

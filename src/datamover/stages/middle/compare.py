@@ -56,6 +56,7 @@ class Settings:
         bare: Pass on files without room for their data: the destination reads them itself.
         defers: Files of this size or more that differ are named in a notice ("deferred") instead
             of being passed on; 0: none are.
+        resumes: Files that an earlier copy may have begun are deferred, too.
         itemize: Tell each difference in a notice ("item").
     """
 
@@ -70,6 +71,7 @@ class Settings:
     numeric_ids: bool = False
     bare: bool = False
     defers: int = 0
+    resumes: bool = False
     itemize: bool = False
 
 
@@ -116,6 +118,7 @@ class _Compare:
             removes=settings.removes,
             bare=settings.bare,
             defers=settings.defers,
+            resumes=settings.resumes,
         )
         self._itemize = settings.itemize
         self._changes = Changes(rules, self._naming, self)

@@ -31,6 +31,7 @@ from datamover.wire.tag import TagKind
 
 if TYPE_CHECKING:
     from datamover.pipe.ports import TailPort
+    from datamover.shm.buffer import Buffer
 
 __all__ = ["STAGE", "Settings", "run"]
 
@@ -76,6 +77,9 @@ def run(port: TailPort, settings: Settings) -> None:
     def notice(kind: str, path: bytes, reason: str) -> None:
         port.notice(kind, path=printable(path), reason=reason)
 
+    def unmatched(root: int, name: bytes) -> None:
+        port.notice("unmatched", root=root, path=name.hex())
+
     base = _opened(settings.destination)
     with ExitStack() as stack:
         target = stack.enter_context(Replacement(base))
@@ -91,20 +95,31 @@ def run(port: TailPort, settings: Settings) -> None:
             removes=settings.removes,
             direct=settings.sync,
             origin=origin,
+            told=port.took,
+            unmatched=unmatched,
             duplicate=Duplicate(check=port.check, told=port.took) if origin else None,
         )
         stack.callback(place.close)
         for buffer in port.incoming():
-            if get_tag(buffer).kind == TagKind.DATA:
-                before = place.counts.files
-                place.block(buffer.payload)
-                port.count(place.counts.files - before)
+            before = place.counts.files
+            _obey(place, buffer)
+            port.count(place.counts.files - before)
             port.free(buffer)
         place.finish()
         if settings.sync:
             with port.waiting(Wait.OUTPUT):
                 _sync(base, settings.destination)
     port.result(asdict(place.counts))
+
+
+def _obey(place: Place, buffer: Buffer) -> None:
+    match get_tag(buffer).kind:
+        case TagKind.DATA:
+            place.block(buffer.payload)
+        case TagKind.RAW:
+            place.delta(buffer.payload)
+        case _:
+            return  # a newer source may send more
 
 
 def _opened(destination: str) -> int:
