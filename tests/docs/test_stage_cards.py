@@ -29,6 +29,8 @@ def test_stage_card(name):
     if info.role.value == "middle":
         assert ("allocating" in card["Role"]) == info.allocates
     assert (card["Instances"].split()[0].rstrip(";,") != "one") == info.parallel
+    assert ("replaced" in card.get("Death", "")) == info.replayable
+    assert ("copies" in card.get("Death", "")) == info.overwrites
     assert {"Copies", "Fails", "Source"} <= set(card)
 
 

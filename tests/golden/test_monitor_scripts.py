@@ -3,6 +3,7 @@
     tasks 3                 how many tasks the pipe has
 
     exited 1 -9             an event ...
+    died 1+2 -9 @7 over 5   ... the process of 1 and 2, in second 7, at work on number 5
     ----
     stopping                ... the state that it leads to ...
       StopTask 0            ... and the effects, in order
@@ -16,12 +17,15 @@ from pathlib import Path
 import pytest
 
 from datamover.monitor.core import (
+    CrewDied,
+    CrewRespawned,
     Effect,
     Event,
     GraceExpired,
     KillTask,
     ReleasePipe,
     Report,
+    Respawn,
     StartGrace,
     StopRequested,
     StopTask,
@@ -33,6 +37,10 @@ from datamover.monitor.core import (
 )
 
 SCRIPTS = sorted((Path(__file__).parent / "monitor").glob("*.txt"))
+
+
+def numbers(crew: str) -> tuple[int, ...]:
+    return tuple(map(int, crew.split("+")))
 
 
 def event(line: str) -> Event:
@@ -47,8 +55,19 @@ def event(line: str) -> Event:
             return TaskExited(int(task), int(status))
         case ["stop", *by]:
             return StopRequested(" ".join(by))
+        case _:
+            return other_event(line)
+
+
+def other_event(line: str) -> Event:
+    match line.split():
+        case ["died", crew, status, at, *held]:
+            over = tuple(map(int, held[1:]))
+            return CrewDied(numbers(crew), int(status), float(at.lstrip("@")), over)
         case ["grace"]:
             return GraceExpired()
+        case ["respawned", crew]:
+            return CrewRespawned(numbers(crew))
         case _:
             raise ValueError(f"no event: {line}")
 
@@ -57,6 +76,8 @@ def say(effect: Effect) -> str:
     match effect:
         case StopTask(task) | KillTask(task):
             return f"{type(effect).__name__} {task}"
+        case Respawn(crew, reason):
+            return f"Respawn {'+'.join(map(str, crew))}: {reason}"
         case StartGrace() | ReleasePipe():
             return type(effect).__name__
         case Report(state, reason, culprit):

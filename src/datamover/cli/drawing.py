@@ -48,6 +48,7 @@ def _line(stage: LaidStage, width: int) -> str:
         for holds, text in (
             (stage.inserted, "inserted by the engine"),
             (stage.joined, "in the task before it"),
+            (stage.retried, "replaced when it dies"),
             (stage.resequences, "resequencer before it"),
             (stage.stamps, "sequencer behind it"),
         )
@@ -91,6 +92,7 @@ def _values(layout: Layout) -> dict[str, object]:
                 "resequencer": stage.resequences,
                 "inserted": stage.inserted,
                 "joined": stage.joined,
+                "on_death": "retry" if stage.retried else "stop",
             }
             for stage in layout.stages
         ],

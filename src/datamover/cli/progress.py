@@ -28,7 +28,7 @@ _FIRST_S: Final = 1.0
 """Jobs that end sooner are not worth a line."""
 _PLAIN_EVERY_S: Final = 10.0
 _CLEAR: Final = "\r\x1b[2K"
-_SAID_FIRST: Final = ("path", "chunk", "block", "offset")
+_SAID_FIRST: Final = ("path", "task", "chunk", "block", "offset")
 
 
 class Display:

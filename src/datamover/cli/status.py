@@ -42,7 +42,7 @@ class Status(IntEnum):
     """SIGTERM; the pipe was stopped in order."""
 
 
-HARMLESS: Final = frozenset({"archive", "item", "note"})
+HARMLESS: Final = frozenset({"archive", "item", "note", "respawned"})
 """Kinds of notices that take nothing away from what was asked for."""
 
 

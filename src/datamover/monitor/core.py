@@ -9,10 +9,17 @@ no socket, starts no process and reads no clock, so each line of the rules is a 
     any live    TaskFailed          STOPPING   StopTask for each other alive, StartGrace
     any live    TaskExited, early   STOPPING   the same; the culprit is the one that exited
     any live    TaskExited, done    -          (STOPPED when it was the last)
+    any live    CrewDied            -          Respawn, or the same as TaskExited for each of it
+    any live    CrewRespawned       -
     any live    StopRequested       STOPPING   StopTask for each alive, StartGrace
     STOPPING    GraceExpired        STOPPING   KillTask for each alive
     STOPPING    TaskExited          STOPPING   (STOPPED when it was the last)
     -> STOPPED                                 ReleasePipe, Report
+
+CrewDied is said instead of TaskExited where the tasks of one process can be replaced.  They are,
+but when they end by themselves, or are killed a second time, before they were ever ready; when the
+same input was in work at two deaths in a row; or when too many died within a minute: then the pipe
+stops.
 
 A task that exits without having said "finished" has exited early, whatever its status.  The first
 culprit stays the culprit: those that follow fall because of it.
@@ -24,15 +31,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 __all__ = [
+    "CrewDied",
+    "CrewRespawned",
     "Effect",
     "Event",
     "GraceExpired",
     "KillTask",
     "ReleasePipe",
     "Report",
+    "Respawn",
     "StartGrace",
     "State",
     "StopRequested",
@@ -43,6 +53,10 @@ __all__ = [
     "TaskFinished",
     "TaskReady",
 ]
+
+
+_A_MINUTE: Final = 60.0
+_MOST_A_MINUTE: Final = 120
 
 
 class State(StrEnum):
@@ -85,6 +99,29 @@ class TaskExited:
 
 
 @dataclass(frozen=True, slots=True)
+class CrewDied:
+    """The process of tasks that can be replaced is no more.
+
+    Attributes:
+        crew: The tasks, first to last.
+        at: When, in seconds of any clock that only grows.
+        held: Numbers of the inputs that it was at work on.
+    """
+
+    crew: tuple[int, ...]
+    status: int
+    at: float
+    held: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CrewRespawned:
+    """Others have taken their place."""
+
+    crew: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """Somebody wants the pipe to end."""
 
@@ -111,6 +148,14 @@ class KillTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Respawn:
+    """Give back what these tasks had and start others in their place; then say CrewRespawned."""
+
+    crew: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartGrace:
     """Send GraceExpired after the time that tasks have to end by themselves."""
 
@@ -129,8 +174,17 @@ class Report:
     culprit: int = -1
 
 
-Event: TypeAlias = TaskReady | TaskFinished | TaskFailed | TaskExited | StopRequested | GraceExpired
-Effect: TypeAlias = StopTask | KillTask | StartGrace | ReleasePipe | Report
+Event: TypeAlias = (
+    TaskReady
+    | TaskFinished
+    | TaskFailed
+    | TaskExited
+    | CrewDied
+    | CrewRespawned
+    | StopRequested
+    | GraceExpired
+)
+Effect: TypeAlias = StopTask | KillTask | Respawn | StartGrace | ReleasePipe | Report
 
 
 class Supervision:
@@ -147,9 +201,28 @@ class Supervision:
         self._alive: set[int] = set(range(tasks))
         self._unready: set[int] = set(range(tasks))
         self._finished: set[int] = set()
+        self._unborn: set[int] = set()
+        self._deaths: list[float] = []
+        self._suspects: dict[int, frozenset[int]] = {}
 
     def handle(self, event: Event) -> list[Effect]:
         """Take one event; return what to do about it, in order."""
+        match event:
+            case TaskReady() | TaskFinished() | TaskFailed() | TaskExited():
+                return self._of_task(event)
+            case CrewDied():
+                return self._died(event)
+            case CrewRespawned(crew):
+                self._alive |= set(crew)
+                return []
+            case StopRequested(by):
+                return self._stop(f"stopped by {by}", culprit=-1)
+            case GraceExpired():
+                return self._force()
+            case _:
+                assert_never(event)
+
+    def _of_task(self, event: TaskReady | TaskFinished | TaskFailed | TaskExited) -> list[Effect]:
         match event:
             case TaskReady(task):
                 return self._ready(task)
@@ -160,12 +233,6 @@ class Supervision:
                 return self._stop(cause, culprit=task)
             case TaskExited(task, status):
                 return self._exited(task, status)
-            case StopRequested(by):
-                return self._stop(f"stopped by {by}", culprit=-1)
-            case GraceExpired():
-                return self._force()
-            case _:
-                assert_never(event)
 
     def _ready(self, task: int) -> list[Effect]:
         self._unready.discard(task)
@@ -181,10 +248,42 @@ class Supervision:
         effects: list[Effect] = []
         if task not in self._finished:
             effects = self._stop(_ending(status), culprit=task)
-        if not self._alive:
-            self.state = State.STOPPED
-            effects += [ReleasePipe(), Report(self.state, self.reason, self.culprit)]
-        return effects
+        return effects + self._end()
+
+    def _end(self) -> list[Effect]:
+        if self._alive:
+            return []
+        self.state = State.STOPPED
+        return [ReleasePipe(), Report(self.state, self.reason, self.culprit)]
+
+    def _died(self, death: CrewDied) -> list[Effect]:
+        crew, status = death.crew, death.status
+        done = self._finished.issuperset(crew)
+        if done or self.state in {State.STOPPING, State.STOPPED} or self._is_stillborn(death):
+            return [effect for task in crew for effect in self._exited(task, status)]
+        self._deaths = [at for at in self._deaths if at > death.at - _A_MINUTE] + [death.at]
+        again = sorted(self._suspects.get(crew[0], frozenset()) & set(death.held))
+        self._suspects[crew[0]] = frozenset(death.held)
+        reason = _ending(status)
+        if again:
+            reason += f", as the one before it was over number {again[0]}"
+        elif len(self._deaths) > _MOST_A_MINUTE:
+            reason += f", number {len(self._deaths)} within a minute"
+        else:
+            self._alive -= set(crew)
+            self._finished -= set(crew)
+            return [Respawn(crew, reason)]
+        self._alive -= set(crew)
+        effects = self._stop(reason, culprit=crew[0])
+        return effects + self._end()
+
+    def _is_stillborn(self, death: CrewDied) -> bool:
+        """Whether it died before it was ever ready, and not by a signal for the first time."""
+        if not self._unready & set(death.crew):
+            return False
+        again = death.crew[0] in self._unborn
+        self._unborn.add(death.crew[0])
+        return again or death.status >= 0
 
     def _stop(self, reason: str, *, culprit: int) -> list[Effect]:
         if self.state in {State.STOPPING, State.STOPPED}:

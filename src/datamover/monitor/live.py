@@ -22,9 +22,12 @@ from datamover.errors import (
     StopRequestedError,
 )
 from datamover.monitor.core import (
+    CrewDied,
+    CrewRespawned,
     GraceExpired,
     KillTask,
     Report,
+    Respawn,
     StartGrace,
     State,
     StopRequested,
@@ -37,6 +40,7 @@ from datamover.monitor.core import (
 )
 from datamover.monitor.stall import find_stall
 from datamover.monitor.statistics import PipeStatistics, read_statistics
+from datamover.monitor.succession import Succession
 from datamover.monitor.wiring import Wiring
 from datamover.pipe.control import DirectControl, Message, decode
 from datamover.pipe.crew import run_crew
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
     from datamover.ids import PipeName
     from datamover.monitor.core import Event
+    from datamover.monitor.succession import Successor
     from datamover.monitor.supervisor import Monitor
     from datamover.pipe.layout import Layout, Task
 
@@ -113,6 +118,7 @@ class LivePipe:
         self.wiring = Wiring(layout)
         self.pids: dict[int, int] = {}
         self.started = time.monotonic()
+        self.respawns = 0
         self._monitor = monitor
         self._on_notice = on_notice
         self._core = Supervision(len(layout.tasks))
@@ -126,6 +132,7 @@ class LivePipe:
         self._inline: InlineScheduler | None = None
         self._look = self.started + _LOOK
         self._last: PipeStatistics | None = None
+        self._succession = Succession(self.wiring)
         self._ended = 0.0
         self._alive = {task.id for task in layout.tasks}
 
@@ -267,6 +274,13 @@ class LivePipe:
         """Learn that the process of these tasks is no more; hear first what they had said."""
         for task in tasks:
             self.hear_all(task)
+        if self.layout.stages[self.layout.tasks[tasks[0]].stage].retried:
+            for task in tasks:
+                self.pids.pop(task, None)
+                self._alive.discard(task)
+            held = self.wiring.in_work(tasks) if self._last is None else []
+            self._handle(CrewDied(tuple(tasks), status, time.monotonic(), tuple(held)))
+            return
         for task in tasks:
             self.exited(task, status)
 
@@ -289,6 +303,20 @@ class LivePipe:
         self.pids[task] = pid
         if self._forced:
             self.signal(task, pid)
+
+    def mend(self) -> None:
+        """Replace the dead that are to be replaced, as soon as that can be done.
+
+        Blocking: until every task stands still for a moment; see ``Succession.successors``.
+        """
+        if self._core.state not in {State.STARTING, State.RUNNING}:
+            self._succession.clear()
+        try:
+            for successor in self._succession.successors(self._alive, self.pids):
+                self._replace(successor)
+        except PipeError as error:
+            reason = f"it died, and could not be replaced: {error}"
+            self._handle(TaskFailed(self._succession.first, reason))
 
     def abandon(self, started: set[int]) -> None:
         """Count out every task but ``started`` and the threads: they will never run."""
@@ -340,9 +368,11 @@ class LivePipe:
         scheduler.add(body)
 
     def due(self) -> float | None:
-        """Seconds until the next ``check_grace`` or ``check_stall``; None: only events matter."""
+        """Seconds until ``check_grace``, ``mend`` or ``check_stall``; None: only events matter."""
         if self._grace is not None:
             return max(0.0, self._grace - time.monotonic())
+        if (left := self._succession.left()) is not None:
+            return left
         if self.state is State.RUNNING and self._inline is None:
             return max(0.0, self._look - time.monotonic())
         return None
@@ -359,6 +389,8 @@ class LivePipe:
         now = time.monotonic()
         if self.state is not State.RUNNING or self._inline is not None or now < self._look:
             return
+        if self._succession.left() is not None:
+            return  # whoever takes the place of the dead will go on
         self._look = now + _LOOK
         stall = find_stall(self.wiring)
         if stall is None:
@@ -390,6 +422,20 @@ class LivePipe:
             self._let_go(None)
 
     # ---- inside
+
+    def _replace(self, successor: Successor) -> None:
+        crew = [task.id for task in successor.crew]
+        self._monitor.respawn(self, list(successor.crew), successor.replay)
+        self._succession.started(successor)
+        self.respawns += 1
+        self._alive |= set(crew)
+        self._handle(CrewRespawned(tuple(crew)))
+        if self._on_notice is not None:
+            first = successor.crew[0]
+            stage = self.layout.stages[first.stage].name
+            facts = {"reason": successor.reason, "again": successor.again}
+            facts = {"task": f"{stage}.{first.instance}", **facts}
+            self._on_notice(stage, first.instance, "respawned", facts)
 
     def _let_go(self, hung: int | None) -> None:
         """Close everything, unless a thread that hangs may still use it: then it does so last."""
@@ -458,6 +504,8 @@ class LivePipe:
                     self._stop_task(task)
                 case KillTask(task):
                     self._monitor.kill(self, task)
+                case Respawn(crew, reason):
+                    self._succession.add(crew, reason)
                 case StartGrace():
                     self.wiring.segment.request_stop()
                     self._grace = time.monotonic() + _GRACE

@@ -28,10 +28,13 @@ from datamover.pipe.spec import Mode, PipeSpec
 from datamover.units import Bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from datamover.monitor.live import Outcome
     from datamover.monitor.roster import Led
+    from datamover.pipe.layout import Task
+    from datamover.shm.tokens import Token
 
 __all__ = ["Monitor", "run"]
 
@@ -162,12 +165,7 @@ class Monitor:
         for crew in pipe.layout.crews():
             mode = pipe.layout.stages[crew[0].stage].mode
             if mode is Mode.PROCESS:
-                self.warm_up()
-                assert self._launcher is not None  # noqa: S101 - warm_up has just made it
-                ticket = self._launcher.spawn([pipe.wiring.facts(task) for task in crew])
-                self._tickets[ticket] = (pipe, [task.id for task in crew])
-                for task in crew:
-                    pipe.wiring.give_away(task)
+                self._spawn(pipe, crew)
             elif mode is Mode.THREAD:
                 pipe.start_thread(crew)
             else:
@@ -201,6 +199,7 @@ class Monitor:
                 self._serve(key)
         for pipe in list(self._pipes):
             pipe.check_grace()
+            pipe.mend()
             pipe.check_stall()
             if pipe.is_over:
                 self._forget(pipe)
@@ -251,6 +250,31 @@ class Monitor:
         """Call it no longer; nothing happens when it is not called."""
         if call in self._tended:
             self._tended.remove(call)
+
+    def respawn(self, pipe: LivePipe, crew: list[Task], replay: Sequence[Token]) -> None:
+        """Start a process in the place of one that died; the first of its tasks begins again.
+
+        Raises:
+            PipeError: The fork server is gone.
+        """
+        for task in crew:
+            old = pipe.wiring.sockets[task.id]
+            if old in self._selector.get_map():
+                self._selector.unregister(old)
+            pipe.wiring.reconnect(task)
+            control = pipe.wiring.sockets[task.id]
+            self._selector.register(control, selectors.EVENT_READ, (pipe, task.id))
+        self._spawn(pipe, crew, replay)
+
+    def _spawn(self, pipe: LivePipe, crew: list[Task], replay: Sequence[Token] = ()) -> None:
+        self.warm_up()
+        assert self._launcher is not None  # noqa: S101 - warm_up has just made it
+        first, *rest = crew
+        facts = [pipe.wiring.facts(first, replay), *(pipe.wiring.facts(task) for task in rest)]
+        ticket = self._launcher.spawn(facts)
+        self._tickets[ticket] = (pipe, [task.id for task in crew])
+        for task in crew:
+            pipe.wiring.give_away(task)
 
     def kill(self, pipe: LivePipe, task: int) -> None:
         """End one task by force."""

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Final
 from datamover.pipe.facts import Descriptors, TaskFacts
 from datamover.pipe.spec import OnQuota
 from datamover.shm.segment import DESCRIPTOR, Segment
-from datamover.shm.statistics import Stand
+from datamover.shm.statistics import Stand, Wait
 from datamover.shm.tokens import Token, TokenQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from datamover.pipe.layout import Layout, Task
 
 __all__ = ["Wiring"]
 
 _OWNED: Final = 1
+_WAITS, _IN_WORK = 9, 13  # fields of an instance record
 
 
 class Wiring:
@@ -62,14 +65,28 @@ class Wiring:
                 queue.put(Token(index, 0, 0))
         table.release()
         for task in layout.tasks:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            ours.setblocking(False)
-            self.sockets[task.id], self._theirs[task.id] = ours, theirs
+            self._connect(task)
 
-    def facts(self, task: Task) -> TaskFacts:
-        """Return what a task is told; the descriptor numbers are this process's."""
+    def _connect(self, task: Task) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self.sockets[task.id], self._theirs[task.id] = ours, theirs
+
+    def reconnect(self, task: Task) -> None:
+        """Make another control socket, for one that takes a dead task's place."""
+        self.sockets[task.id].close()
+        self._connect(task)
+
+    def facts(self, task: Task, replay: Sequence[Token] = ()) -> TaskFacts:
+        """Return what a task is told; the descriptor numbers are this process's.
+
+        Args:
+            task: The task.
+            replay: What the one whose place it takes had not finished with.
+        """
         stage = self.layout.stages[task.stage]
-        source, target = self._input(task.stage, task), self._input(task.stage + 1, task)
+        before = self.layout.stages[task.stage - 1] if task.stage else None
+        source, target = self.input(task.stage, task), self.input(task.stage + 1, task)
         return TaskFacts(
             id=task.id,
             pipe=self.layout.name,
@@ -96,6 +113,12 @@ class Wiring:
             window=self._window(task) if stage.resequences else 0,
             joined=stage.joined,
             hands_over=target is not None and self.layout.stages[task.stage + 1].joined,
+            wide=stage.instances > 1 or stage.retried,
+            accounted=self.layout.is_retried,
+            crew=[one.id for one in self.layout.crew(task)] if stage.retried else [],
+            overwrites=stage.definition.info.overwrites,
+            late=before is not None and before.retried and not stage.joined,
+            replay=list(replay),
         )
 
     @property
@@ -103,6 +126,10 @@ class Wiring:
         """How many descriptors it holds in this process."""
         queues = 2 * (len(self.queues) + len(self.free))
         return queues + len(self.sockets) + len(self._theirs) + (self.segment.descriptor >= 0)
+
+    def inputs(self, stage: int) -> list[TokenQueue]:
+        """The queues in front of a stage: one, or one for each instance of a joined one."""
+        return self._inputs.get(stage, [])
 
     def depth(self, stage: int) -> int:
         """How many tokens wait in front of a stage; 0 in front of the head."""
@@ -112,12 +139,12 @@ class Wiring:
         """Whether a task that stands at a queue has nothing there to go on with."""
         if stand is Stand.AT_FREE:
             return not self.free[task.id].depth()
-        queue = self._input(task.stage + (stand is Stand.AT_OUTPUT), task)
+        queue = self.input(task.stage + (stand is Stand.AT_OUTPUT), task)
         if queue is None:
             return False
         return not queue.has_room() if stand is Stand.AT_OUTPUT else not queue.depth()
 
-    def _input(self, stage: int, task: Task) -> TokenQueue | None:
+    def input(self, stage: int, task: Task) -> TokenQueue | None:
         """The queue in front of ``stage`` that ``task`` reads or writes."""
         queues = self._inputs.get(stage)
         return queues[task.instance if len(queues) > 1 else 0] if queues else None
@@ -147,6 +174,25 @@ class Wiring:
             if state == _OWNED and owner == task != allocator:
                 found.append(sequence)
         table.release()
+        return sorted(found)
+
+    def in_work(self, crew: Sequence[int]) -> list[int]:
+        """The numbers that dead tasks of one process were at work on, lowest first."""
+        table = self.segment.descriptors()
+        held = set()
+        for index in range(self.layout.geometry.buffers):
+            state, owner, _, _, sequence, *_ = DESCRIPTOR.unpack_from(table, index * 64)
+            if state == _OWNED:
+                held.add((owner, sequence))
+        table.release()
+        found = set()
+        for task in crew:
+            record = self.segment.record(task)
+            sequence = record[_IN_WORK] - 1
+            # One that waits for a buffer does no harm to itself.
+            if record[_WAITS] == Wait.NOTHING and (task, sequence) in held:
+                found.add(sequence)
+            record.release()
         return sorted(found)
 
     def held(self) -> Counter[int]:

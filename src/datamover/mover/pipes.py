@@ -18,7 +18,7 @@ import msgspec
 
 from datamover.codec import gzip, lz4, zstd
 from datamover.errors import MalformedError, UsageError
-from datamover.pipe.spec import PipeSpec, StageSpec
+from datamover.pipe.spec import OnDeath, PipeSpec, StageSpec
 from datamover.units import MIB
 from datamover.wire.tag import TransformId
 
@@ -68,6 +68,9 @@ _INDEX_SHARE: Final = 2
 _LEAST_HEAD_SHARE: Final = 6
 _LEAST_WORKER_SHARE: Final = 3
 _WORKERS_SHARE: Final = 10
+# For copies of blocks that did not shrink: a cipher works where the block lies, and whoever takes
+# the place of a worker that died must find it as it was.
+_CIPHER_SHARE: Final = 2
 _MOST_WORKERS: Final = 16
 
 _LEVELS: Final = {"zstd": zstd.LEVELS, "lz4": lz4.LEVELS, "gzip": gzip.LEVELS, "none": range(1)}
@@ -161,6 +164,7 @@ def writing(
             _stage(
                 "encrypt",
                 instances=workers,
+                share=_CIPHER_SHARE,
                 joined=True,
                 key=key.hex(),
                 archive=archive.hex(),
@@ -168,7 +172,9 @@ def writing(
             )
         )
         declared.append(_CIPHER_IDS[cipher])
-    return _pipe("backup", [*stages, tail]), tuple(declared)
+    # A worker that the system kills for its memory must not end a backup.
+    pipe = msgspec.structs.replace(_pipe("backup", [*stages, tail]), on_death=OnDeath.RETRY)
+    return pipe, tuple(declared)
 
 
 def reading(

@@ -22,20 +22,22 @@ _STARTED, _ENDED, _WAITS, _SINCE, _COPIED, _STANDS, _SEQUENCE, _CPU, _ITEMS = ra
 class Counters:
     """Writes one record; each method is a few stores and never waits."""
 
-    __slots__ = ("_bytes_in", "_bytes_out", "_in", "_out", "_record")
+    __slots__ = ("_bytes_in", "_bytes_out", "_cpu", "_in", "_out", "_record")
 
     def __init__(self, record: memoryview) -> None:
         self._record = record
         # Totals are kept here and only written there: a store costs half of a load and a store.
-        self._in = self._bytes_in = self._out = self._bytes_out = 0
+        # Whoever takes the place of a dead one counts on from where that one was.
+        self._in, self._bytes_in, self._out, self._bytes_out = record[:4]
+        self._cpu = record[_CPU]
 
     def start(self) -> None:
         """Note that the instance has begun."""
-        self._record[_STARTED] = time.monotonic_ns()
+        self._record[_STARTED] = self._record[_STARTED] or time.monotonic_ns()
 
     def end(self) -> None:
         """Note that the instance has ended."""
-        self._record[_CPU] = time.thread_time_ns()
+        self._record[_CPU] = self._cpu + time.thread_time_ns()
         self._record[_ENDED] = time.monotonic_ns()
         self._record[_WAITS] = Wait.NOTHING
         self._record[_STANDS] = Stand.NOWHERE
@@ -71,7 +73,7 @@ class Counters:
         now = time.monotonic_ns()
         record[_SINCE] = now
         record[_WAITS] = what
-        record[_CPU] = time.thread_time_ns()
+        record[_CPU] = self._cpu + time.thread_time_ns()
         return now  # type: ignore[return-value]
 
     def end_wait(self, what: Wait, since: Nanoseconds) -> None:

@@ -13,6 +13,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from datamover.pipe.control import SocketControl
+from datamover.pipe.custody import Custody
 from datamover.pipe.inline import InlineScheduler
 from datamover.pipe.task import run_task
 from datamover.pipe.waiter import PollWaiter
@@ -49,12 +50,15 @@ def run_crew(
             stack.enter_context(socket.socket(fileno=facts.descriptors.control)) for facts in crew
         ]
 
+        custody = Custody(crew[0].crew) if crew[0].crew else None
+
         def run(place: int, waiter: Waiter) -> None:
             good.append(
                 run_task(
                     crew[place],
                     control=SocketControl(sockets[place]),
                     waiter=waiter,
+                    custody=custody,
                     definition=definitions[place] if definitions else None,
                     prepare=prepare if place == 0 else None,
                 )

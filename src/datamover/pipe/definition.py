@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from datamover.errors import SpecError
-from datamover.pipe.spec import Mode, OnQuota, StageSpec
+from datamover.pipe.spec import Mode, OnDeath, OnQuota, StageSpec
 from datamover.pipe.stage import FanOut, Role, StageInfo
 
 __all__ = ["Definition", "find", "head", "middle", "tail"]
@@ -49,6 +49,7 @@ class Definition:
         instances: int = 1,
         share: int = 0,
         on_quota: OnQuota = OnQuota.WAIT,
+        on_death: OnDeath | None = None,
         mode: Mode | None = None,
         joined: bool = False,
         at: str = "",
@@ -62,6 +63,7 @@ class Definition:
             settings=settings,
             share=share,
             on_quota=on_quota,
+            on_death=on_death,
             mode=mode,
             joined=joined,
             at=at,
@@ -103,9 +105,18 @@ def middle(
     allocates: bool = False,
     parallel: bool = True,
     fan_out: FanOut = FanOut.ONE,
+    replayable: bool = False,
+    overwrites: bool = False,
 ) -> Definition:
-    """Make a middle of a function of (port) or (port, settings)."""
-    parts = StageInfoParts(Role.MIDDLE, allocates=allocates, parallel=parallel, fan_out=fan_out)
+    """Make a middle of a function of (port) or (port, settings); see ``StageInfo``."""
+    parts = StageInfoParts(
+        Role.MIDDLE,
+        allocates=allocates,
+        parallel=parallel,
+        fan_out=fan_out,
+        replayable=replayable,
+        overwrites=overwrites,
+    )
     return _decorate(function, parts)
 
 
@@ -122,6 +133,8 @@ class StageInfoParts:
     allocates: bool
     parallel: bool
     fan_out: FanOut = FanOut.ONE
+    replayable: bool = False
+    overwrites: bool = False
 
 
 def _decorate(function: Run | None, parts: StageInfoParts) -> Definition:
@@ -133,6 +146,8 @@ def _decorate(function: Run | None, parts: StageInfoParts) -> Definition:
         allocates=parts.allocates,
         parallel=parts.parallel,
         fan_out=parts.fan_out,
+        replayable=parts.replayable,
+        overwrites=parts.overwrites,
     )
     reference = f"{function.__module__}:{function.__qualname__}"
     return Definition(info, function, _settings_of(function), reference)

@@ -5,7 +5,7 @@ Source: seed, "Attachments"; SPEC C12; docs/spec/shm-layout.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -62,6 +62,12 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
         resequences: It puts back in order what it receives.
         joined: It has its input to itself, from the task that it shares a process with.
         hands_over: The one it sends to shares its process, and goes first.
+        wide: It has several instances, or could be replaced: it keeps the numbers that it gets.
+        accounted: Tasks of this pipe may be replaced, so the table always says where a buffer is.
+        crew: The tasks in its process, where they would be replaced; empty: they would not.
+        overwrites: It cannot begin anew on a payload that it has changed.
+        late: Those before it may be replaced, and send once more what they had sent.
+        replay: Tokens (index, used, sequence) that its predecessor had, and it begins with.
         window: Buffers that all producers share, where only a buffer can bring what is missing
             (behind a head of several instances); 0: something else can, and waiting is right.
     """
@@ -83,4 +89,10 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     fan_out: str
     window: int = 0
     joined: bool = False
+    wide: bool = False
+    accounted: bool = False
+    crew: Sequence[int] = ()
+    overwrites: bool = False
+    late: bool = False
+    replay: Sequence[tuple[int, int, int]] = ()
     hands_over: bool = False

@@ -40,6 +40,7 @@ class Inlet:
         "_counters",
         "_ends",
         "_place",
+        "_read",
         "_reader",
         "_size",
         "_wait",
@@ -71,6 +72,7 @@ class Inlet:
         """
         self._reader = reader
         self._ends = ends
+        self._read = os.read
         self._size = TOKEN.size * (_BATCH if lone else 1)
         self._wait = wait
         self._place = Stand.AT_INPUT if wait is Wait.INPUT else Stand.AT_FREE
@@ -112,7 +114,7 @@ class Inlet:
 
     def _fill(self, timeout: float | None) -> None:
         try:
-            data = os.read(self._reader, self._size)
+            data = self._read(self._reader, self._size)
         except BlockingIOError:
             if timeout == 0.0:  # whoever polls the queue beside others only looks
                 raise BufferTimeoutError(waited_s=0.0) from None
@@ -138,7 +140,7 @@ class Inlet:
                 if not ready:
                     raise BufferTimeoutError(waited_s=timeout or 0.0)
                 try:
-                    return os.read(self._reader, self._size)
+                    return self._read(self._reader, self._size)
                 except BlockingIOError:
                     continue  # another instance was faster
         finally:

@@ -18,6 +18,7 @@ from typing import Final
 
 from datamover.errors import MalformedError, SpecError
 from datamover.pipe.definition import Definition, find
+from datamover.pipe.retrying import find_retried
 from datamover.pipe.spec import Mode, PipeSpec, StageSpec
 from datamover.pipe.stage import FanOut, Role
 from datamover.shm.buffer import TAG_SIZE, TRAILER_SIZE
@@ -47,6 +48,7 @@ class LaidStage:
         stamps: It numbers what it sends to the instances behind it.
         inserted: The engine put it there, between two multi-instance stages.
         joined: It runs in the tasks of the stage before it.
+        retried: A dead instance is replaced, with those joined with it.
         share: Buffers of each instance; 0 when it does not allocate.
     """
 
@@ -59,6 +61,7 @@ class LaidStage:
     stamps: bool
     inserted: bool
     joined: bool
+    retried: bool
     share: int
 
 
@@ -101,6 +104,15 @@ class Layout:
                     crews.setdefault((first, task.instance), []).append(task)
         return list(crews.values())
 
+    def crew(self, task: Task) -> list[Task]:
+        """The tasks that share a process or a thread with one, itself among them."""
+        return next(crew for crew in self.crews() if task in crew)
+
+    @property
+    def is_retried(self) -> bool:
+        """Whether any stage is."""
+        return any(stage.retried for stage in self.stages)
+
     def allocators(self) -> list[Task]:
         """The tasks that have a share, in the order of their ids."""
         return [task for task in self.tasks if task.buffers]
@@ -116,10 +128,15 @@ def lay_out(spec: PipeSpec, *, cache: Bytes = _DEFAULT_CACHE) -> Layout:
     Raises:
         SpecError: The pipe cannot be built; the text has the numbers.
     """
-    chosen, inserted = _stages(spec)
-    wide = [stage.instances > 1 for stage, _ in chosen]
+    chosen, retried, inserted = _stages(spec)
+    # One that may be replaced keeps the numbers, even alone: those behind it must know a late twin.
+    wide = [stage.instances > 1 or retried[i] for i, (stage, _) in enumerate(chosen)]
     names = _names([stage.name or found.info.name for stage, found in chosen])
-    shares, buffers = _shares(spec, chosen, cache)
+    takes = [
+        found.info.allocates or (retried[i] and found.info.overwrites)
+        for i, (_, found) in enumerate(chosen)
+    ]
+    shares, buffers = _shares(spec, chosen, takes, cache)
     stages = tuple(
         LaidStage(
             name=names[i],
@@ -131,12 +148,18 @@ def lay_out(spec: PipeSpec, *, cache: Bytes = _DEFAULT_CACHE) -> Layout:
             stamps=i + 1 < len(chosen) and wide[i + 1] and not wide[i],
             inserted=i in inserted,
             joined=stage.joined,
+            retried=retried[i],
             share=shares[i],
         )
         for i, (stage, found) in enumerate(chosen)
     )
     tasks = _tasks(stages)
-    geometry = Geometry(buffers=buffers, buffer_size=Bytes(spec.buffer_size), instances=len(tasks))
+    geometry = Geometry(
+        buffers=buffers,
+        buffer_size=Bytes(spec.buffer_size),
+        instances=len(tasks),
+        keeps_tags=any(retried),
+    )
     try:
         geometry.check()
     except MalformedError as error:
@@ -144,24 +167,24 @@ def lay_out(spec: PipeSpec, *, cache: Bytes = _DEFAULT_CACHE) -> Layout:
     return Layout(name=spec.name, stages=stages, tasks=tasks, geometry=geometry)
 
 
-def _stages(spec: PipeSpec) -> tuple[list[tuple[StageSpec, Definition]], set[int]]:
-    """Return every stage, and the places where an order stage was inserted."""
+def _stages(
+    spec: PipeSpec,
+) -> tuple[list[tuple[StageSpec, Definition]], list[bool], set[int]]:
+    """Return every stage, which are retried, and where an order stage was inserted."""
     given = _given(spec)
-    chosen, inserted = [given[0]], set()
-    for stage, found in given[1:]:
+    found_retried = find_retried(spec, given)
+    chosen, retried, inserted = [given[0]], [found_retried[0]], set()
+    for (stage, found), again in zip(given[1:], found_retried[1:], strict=True):
         if stage.joined:
             _check_joined(stage, found, *chosen[-1])
-        elif stage.instances > 1 and chosen[-1][0].instances > 1:
+        elif (stage.instances > 1 or again) and (chosen[-1][0].instances > 1 or retried[-1]):
             order = StageSpec(use=_ORDER)
             inserted.add(len(chosen))
             chosen.append((order, find(_ORDER)))
+            retried.append(False)
         chosen.append((stage, found))
-    allocating = sum(stage.instances for stage, found in chosen if found.info.allocates)
-    if allocating > _MAX_ALLOCATORS:
-        raise SpecError(
-            reason=f"{allocating} instances allocate, a pipe has room for {_MAX_ALLOCATORS}"
-        )
-    return chosen, inserted
+        retried.append(again)
+    return chosen, retried, inserted
 
 
 def _given(spec: PipeSpec) -> list[tuple[StageSpec, Definition]]:
@@ -231,10 +254,15 @@ def _names(wanted: list[str]) -> list[str]:
 
 
 def _shares(
-    spec: PipeSpec, chosen: list[tuple[StageSpec, Definition]], cache: Bytes
+    spec: PipeSpec, chosen: list[tuple[StageSpec, Definition]], takes: list[bool], cache: Bytes
 ) -> tuple[list[int], int]:
     """Return each stage's share for one instance, and the pool's size."""
-    allocating = [(s, f) for s, f in chosen if f.info.allocates]
+    instances = sum(stage.instances for (stage, _), one in zip(chosen, takes, strict=True) if one)
+    if instances > _MAX_ALLOCATORS:
+        raise SpecError(
+            reason=f"{instances} instances allocate, a pipe has room for {_MAX_ALLOCATORS}"
+        )
+    allocating = [one for one, takes_part in zip(chosen, takes, strict=True) if takes_part]
     fixed = sum(s.share * s.instances for s, _ in allocating if s.share)
     free = sum(s.instances for s, _ in allocating if not s.share)
     buffers = spec.buffers or _pool(spec, fixed, free, cache)
@@ -250,7 +278,8 @@ def _shares(
     if fixed > buffers:
         raise SpecError(reason=f"shares add up to {fixed} buffers, the pool has {buffers}")
     return [
-        (stage.share or equal) if found.info.allocates else 0 for stage, found in chosen
+        (stage.share or equal) if takes_part else 0
+        for (stage, _), takes_part in zip(chosen, takes, strict=True)
     ], buffers
 
 

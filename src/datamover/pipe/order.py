@@ -9,9 +9,12 @@ Source: seed, "Data Integrity", FIGs. 5A and 5B; SPEC B1-B6.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from datamover.errors import SequenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Resequencer"]
 
@@ -31,10 +34,18 @@ class Resequencer(Generic[T]):
     who drop everything get ahead of the one that is slow.
     """
 
-    def __init__(self, *, window: int) -> None:
+    def __init__(self, *, window: int, late: Callable[[T], None] | None = None) -> None:
+        """Begin at number 0.
+
+        Args:
+            window: How many items there can be at once.
+            late: Called with an item that came before, where those who send may be replaced and
+                send once more; None: that is an error.
+        """
         self.next_due: int = 0
         self._part: int = 0
         self._window: int = window
+        self._late = late
         self._held: dict[tuple[int, int], tuple[T, bool]] = {}
         self._parts: dict[int, int] = {}
         self._starts: list[int] = []
@@ -54,14 +65,17 @@ class Resequencer(Generic[T]):
         """Accept one item; return those whose turn has come, oldest first, maybe none.
 
         Raises:
-            SequenceError: The number was seen before, or the window is full and the item
-                that is due is not among those held.
+            SequenceError: The number was seen before and must not be, or the window is full and
+                the item that is due is not among those held.
         """
         if not self._held and sequence == self.next_due and part == self._part and last:
             self.next_due += 1
             self._part = 0
             return [item, *self._release()] if self._parts or self._starts else [item]
-        if (sequence, part) < (self.next_due, self._part) or (sequence, part) in self._held:
+        if self._has_seen(sequence, part):
+            if self._late is not None:
+                self._late(item)
+                return []
             raise SequenceError(sequence=sequence, reason=f"part {part} was seen before")
         self._held[sequence, part] = (item, last)
         ready = self._release()
@@ -76,7 +90,11 @@ class Resequencer(Generic[T]):
             SequenceError: It was complete before, or more parts came than it says.
         """
         if sequence < self.next_due or sequence in self._parts or self._is_empty(sequence):
+            if self._late is not None:
+                return []
             raise SequenceError(sequence=sequence, reason="was complete before")
+        if self._late is not None and self._held.get((sequence, 0), (None, False))[1]:
+            return []  # its only part waits here: a twin of who sent it dropped it
         if sequence == self.next_due and self._part > parts:
             raise SequenceError(sequence=sequence, reason=f"more than {parts} parts came")
         if parts:
@@ -114,6 +132,14 @@ class Resequencer(Generic[T]):
         else:
             starts.insert(place, sequence)
             stops.insert(place, sequence + 1)
+
+    def _has_seen(self, sequence: int, part: int) -> bool:
+        return (
+            (sequence, part) < (self.next_due, self._part)
+            or (sequence, part) in self._held
+            # Its twin was dropped, and that was told already.
+            or (self._late is not None and self._is_empty(sequence))
+        )
 
     def _release(self) -> list[T]:
         ready: list[T] = []

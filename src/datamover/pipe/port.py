@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from datamover.errors import (
     OwnershipError,
@@ -96,6 +96,8 @@ class TaskPort:
         "stage",
     )
 
+    inlet: ClassVar[type[Inlet]] = Inlet
+
     def __init__(
         self,
         facts: TaskFacts,
@@ -136,15 +138,17 @@ class TaskPort:
             if facts.resequences
             else None
         )
-        self._keeps_stamp = facts.instances > 1 and facts.consumers > 0
+        wide = facts.wide or facts.instances > 1
+        self._keeps_stamp = wide and facts.consumers > 0
         self._stamp = 0
         self._open: int | None = None
         self._parts = 0
         self._input = (
-            Inlet(
+            self.inlet(
                 facts.descriptors.input,
-                ends=1 if facts.instances > 1 else facts.producers,
-                lone=facts.instances == 1 or facts.joined,
+                ends=1 if wide else facts.producers,
+                # Of what a lone one has read ahead nobody else would know where it died.
+                lone=not wide or facts.joined,
                 wait=Wait.INPUT,
                 waiter=waiter,
                 counters=counters,
@@ -156,7 +160,7 @@ class TaskPort:
         # Tokens that need neither order nor counting: the way that most buffers take.
         self._straight = self._input.box if self._input and not self._order else None
         self._share = (
-            Inlet(
+            self.inlet(
                 facts.descriptors.free[str(facts.id)],
                 ends=1,
                 lone=True,
@@ -334,7 +338,7 @@ class TaskPort:
         if self._share is not None and (left := self._share.untaken()):
             os.write(self._release[self._id], left)
         for _ in range(self._facts.consumers):
-            self._put(TOKEN.pack(END, 0, 0))
+            self._put_end()
 
     def release(self) -> None:
         """Let go of the segment; handles that a failed stage left are dead."""
@@ -416,6 +420,9 @@ class TaskPort:
         self._open = None
         if sequence is not None and (self._facts.fan_out == FanOut.MANY or not parts):
             self._put(TOKEN.pack(COMPLETE, parts, sequence))
+
+    def _put_end(self) -> None:
+        self._put(TOKEN.pack(END, self.instance, 0))
 
     def _put(self, token: bytes) -> None:
         try:

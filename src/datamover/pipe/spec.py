@@ -21,7 +21,7 @@ from datamover.units import MIB
 if TYPE_CHECKING:
     from datamover.pipe.definition import Definition
 
-__all__ = ["Mode", "OnQuota", "PipeSpec", "StageSpec", "load_spec", "parse_size"]
+__all__ = ["Mode", "OnDeath", "OnQuota", "PipeSpec", "StageSpec", "load_spec", "parse_size"]
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?\Z")
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -44,6 +44,16 @@ class OnQuota(StrEnum):
     TERMINATE = "terminate"
 
 
+class OnDeath(StrEnum):
+    """What happens when a task ends abnormally, killed for example."""
+
+    STOP = "stop"
+    """The pipe ends."""
+
+    RETRY = "retry"
+    """Another takes its place and is given the inputs that it had, where a stage allows it."""
+
+
 class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stage of a pipe.
 
@@ -54,6 +64,8 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         settings: The stage's settings.
         share: Buffers each instance may have in use; 0: an equal part of the pool.
         on_quota: What happens when an instance asks for more.
+        on_death: What happens when an instance is killed; by default what the pipe says, as far as
+            the stage and those joined with it are replayable.
         mode: Process or thread; by default the pipe's.
         joined: It runs in the tasks of the stage before it: instance i there feeds instance i here.
         at: The machine that it runs on, as a person names it; empty: this one.
@@ -65,6 +77,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     settings: Mapping[str, object] = {}
     share: int = 0
     on_quota: OnQuota = OnQuota.WAIT
+    on_death: OnDeath | None = None
     mode: Mode | None = None
     joined: bool = False
     at: str = ""
@@ -84,6 +97,7 @@ class PipeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         buffers: Slots of the pool; 0: sized to the stages and the processor's cache.
         buffer_size: Bytes a head fills of each.
         mode: What its tasks are.
+        on_death: What happens when an instance of a replayable stage is killed.
     """
 
     name: str
@@ -91,6 +105,7 @@ class PipeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     buffers: int = 0
     buffer_size: int = MIB
     mode: Mode = Mode.PROCESS
+    on_death: OnDeath = OnDeath.STOP
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,6 +114,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     buffers: int = 0
     buffer_size: int | str = MIB
     mode: Mode = Mode.PROCESS
+    on_death: OnDeath = OnDeath.STOP
 
 
 class _FileStage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +124,7 @@ class _FileStage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     settings: dict[str, object] = {}
     share: int = 0
     on_quota: OnQuota = OnQuota.WAIT
+    on_death: OnDeath | None = None
     mode: Mode | None = None
     joined: bool = False
     at: str = ""
@@ -159,4 +176,5 @@ def load_spec(path: str) -> PipeSpec:
         buffers=found.buffers,
         buffer_size=parse_size(size) if isinstance(size, str) else size,
         mode=found.mode,
+        on_death=found.on_death,
     )

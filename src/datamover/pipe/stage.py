@@ -1,4 +1,4 @@
-"""What a stage is: a role, two properties, and a function over a port.
+"""What a stage is: a role, a few properties, and a function over a port.
 
 A stage is a module (or a function) that declares what it does and does it; it does not know
 whether it runs as a process, a thread or inline, nor who comes before and after it.
@@ -42,6 +42,11 @@ class StageInfo:
         allocates: It calls ``alloc``; heads always do, tails never.
         parallel: It may run in several instances.
         fan_out: Buffers sent for one received.
+        replayable: A dead instance can be replaced by a new one that is given the same inputs once
+            more: the stage keeps nothing from one to the next, ends with no result, and makes the
+            same of an input whose payload it had begun to work on.
+        overwrites: It changes the payload where it lies, so that it could not begin anew.  Where it
+            may be replaced it is given a copy of what the stages with it may be given once more.
     """
 
     name: str
@@ -49,3 +54,5 @@ class StageInfo:
     allocates: bool = False
     parallel: bool = True
     fan_out: FanOut = FanOut.ONE
+    replayable: bool = False
+    overwrites: bool = False

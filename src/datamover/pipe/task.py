@@ -13,7 +13,9 @@ import traceback
 from typing import TYPE_CHECKING
 
 from datamover.errors import DataMoverError, StageFailedError, StopRequestedError
+from datamover.pipe.accounted import AccountedPort
 from datamover.pipe.counters import Counters
+from datamover.pipe.custody import CustodyPort
 from datamover.pipe.definition import Definition, find
 from datamover.pipe.port import TaskPort
 from datamover.shm.segment import Segment
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from datamover.pipe.control import Control
+    from datamover.pipe.custody import Custody
     from datamover.pipe.facts import TaskFacts
     from datamover.pipe.waiter import Waiter
 
@@ -33,6 +36,7 @@ def run_task(
     *,
     control: Control,
     waiter: Waiter,
+    custody: Custody | None = None,
     definition: Definition | None = None,
     prepare: Callable[[], None] | None = None,
 ) -> bool:
@@ -42,6 +46,7 @@ def run_task(
         facts: What the task is.
         control: Where it reports.
         waiter: How it waits.
+        custody: What the tasks of its process share, where they would be replaced.
         definition: The stage, where it is known; found by its reference otherwise.
         prepare: Called first; what it raises is reported like an error of the stage.
 
@@ -54,7 +59,7 @@ def run_task(
             prepare()
         segment = _attach(facts)
         counters = Counters(segment.record(facts.id))
-        port = TaskPort(facts, segment, control=control, counters=counters, waiter=waiter)
+        port = _port(facts, segment, control, counters, waiter, custody)
         try:
             found = definition or find(facts.use)
             settings = found.convert(facts.settings)
@@ -87,6 +92,22 @@ def _attach(facts: TaskFacts) -> Segment:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _port(
+    facts: TaskFacts,
+    segment: Segment,
+    control: Control,
+    counters: Counters,
+    waiter: Waiter,
+    custody: Custody | None,
+) -> TaskPort:
+    if custody is not None:
+        return CustodyPort(
+            facts, segment, control=control, counters=counters, waiter=waiter, custody=custody
+        )
+    kind = AccountedPort if facts.accounted else TaskPort
+    return kind(facts, segment, control=control, counters=counters, waiter=waiter)
 
 
 def _failed(control: Control, facts: TaskFacts, sequence: int, error: BaseException) -> bool:

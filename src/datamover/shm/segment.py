@@ -11,6 +11,7 @@ import os
 import struct
 import sys
 from dataclasses import dataclass
+from enum import IntEnum
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, fcntl
 from typing import Final, Self
 
@@ -24,13 +25,31 @@ from datamover.errors import (
 from datamover.shm.buffer import TAG_SIZE, TRAILER_SIZE
 from datamover.units import Bytes
 
-__all__ = ["ARRIVAL", "DESCRIPTOR", "Geometry", "Segment", "owner_word"]
+__all__ = [
+    "ARRIVAL",
+    "DESCRIPTOR",
+    "OWNER",
+    "SAVED",
+    "SAVED_AT",
+    "Geometry",
+    "Segment",
+    "State",
+    "owner_word",
+]
 
 DESCRIPTOR: Final = struct.Struct("<IIIIQIII")
 """state, owner, allocator, flags, sequence, part, used, tag_used."""
 
+OWNER: Final = struct.Struct("<II")
+"""state, owner: the beginning of a descriptor."""
+
 ARRIVAL: Final = struct.Struct("<8xI20xI")
 """allocator, tag_used: what a receiver reads of a descriptor."""
+
+SAVED: Final = struct.Struct("<III")
+"""saved, saved used, saved tag_used, at ``SAVED_AT`` of a descriptor."""
+
+SAVED_AT: Final = 36
 
 _PAGE: Final = 4096
 _MAGIC: Final = b"DMSEGMNT"
@@ -40,6 +59,8 @@ _DESCRIPTOR_SIZE: Final = 64
 _RECORD_FIELDS: Final = 16
 _STOP_WORD: Final = 16  # the u32 at offset 64
 _LIMIT_WORD: Final = 9  # the u64 at offset 72
+_KEEPS_TAGS: Final = 1
+_MOMENT_SIZE: Final = 64  # a line of the processor's cache for each
 _MAX_BUFFERS: Final = 1 << 20
 _MAX_BUFFER_SIZE: Final = 1 << 30
 _MAX_INSTANCES: Final = 4096
@@ -54,6 +75,16 @@ def _pages(size: int) -> int:
     return -(-size // _PAGE) * _PAGE
 
 
+class State(IntEnum):
+    """Where a buffer is, as its descriptor says."""
+
+    FREE = 0
+    OWNED = 1
+    QUEUED = 2
+    TAKEN = 3
+    """Its token was read in advance: no queue has it, and its owner has not begun with it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
     """How a segment is cut.
@@ -62,11 +93,14 @@ class Geometry:
         buffers: Slots.
         buffer_size: Bytes a head fills of each.
         instances: Tasks that have a record.
+        keeps_tags: Behind the slots there is room to save each slot's tag, and a word for each
+            task: see ``pipe.accounted``.
     """
 
     buffers: int
     buffer_size: Bytes
     instances: int
+    keeps_tags: bool = False
 
     @property
     def room(self) -> Bytes:
@@ -89,9 +123,21 @@ class Geometry:
         return _pages(self.records + self.instances * _RECORD_FIELDS * 8)
 
     @property
+    def saved_tags(self) -> int:
+        """Offset of the first saved tag."""
+        return self.slots + self.buffers * self.stride
+
+    @property
+    def moments(self) -> int:
+        """Offset of the first instance's word of where its tokens are."""
+        return self.saved_tags + self.buffers * TAG_SIZE
+
+    @property
     def size(self) -> Bytes:
         """Bytes of the whole segment."""
-        return Bytes(self.slots + self.buffers * self.stride)
+        if not self.keeps_tags:
+            return Bytes(self.saved_tags)
+        return Bytes(_pages(self.moments + self.instances * _MOMENT_SIZE))
 
     def check(self) -> None:
         """Refuse what no pipe would ask for.
@@ -147,7 +193,7 @@ class Segment:
             geometry.buffer_size,
             geometry.stride,
             geometry.instances,
-            0,
+            _KEEPS_TAGS if geometry.keeps_tags else 0,
             segment.identity,
         )
         return segment
@@ -164,14 +210,21 @@ class Segment:
         if have < _PAGE:
             raise TruncatedError(what="segment", need=Bytes(_PAGE), have=Bytes(have))
         head = os.pread(descriptor, _HEADER.size, 0)
-        magic, version, buffers, size, stride, instances, _, found = _HEADER.unpack(head)
+        magic, version, buffers, size, stride, instances, flags, found = _HEADER.unpack(head)
         if magic != _MAGIC:
             raise MagicError(what="segment", found=magic.hex())
         if version != _VERSION:
             raise VersionError(what="segment", found=version, newest=_VERSION)
         if found != identity:
             raise OwnershipError(reason="the segment belongs to another pipe")
-        geometry = Geometry(buffers=buffers, buffer_size=Bytes(size), instances=instances)
+        if flags & ~_KEEPS_TAGS:
+            raise MalformedError(what="segment", reason=f"flags: {flags}")
+        geometry = Geometry(
+            buffers=buffers,
+            buffer_size=Bytes(size),
+            instances=instances,
+            keeps_tags=bool(flags),
+        )
         geometry.check()
         if geometry.stride != stride:
             raise MalformedError(what="segment", reason=f"stride: {stride}")
@@ -216,6 +269,23 @@ class Segment:
     def descriptors(self) -> memoryview:
         """All buffer descriptors: bytes, 64 a buffer."""
         return self._view[_PAGE : _PAGE + self.geometry.buffers * _DESCRIPTOR_SIZE]
+
+    def tag(self, index: int) -> memoryview:
+        """The tag area of one slot: TAG_SIZE bytes; only for whoever has its token."""
+        start = self.geometry.slots + index * int(self.geometry.stride)
+        return self._view[start : start + TAG_SIZE]
+
+    def saved_tag(self, index: int) -> memoryview:
+        """The room where one slot's tag is saved: TAG_SIZE bytes, in a geometry that has it."""
+        start = self.geometry.saved_tags + index * TAG_SIZE
+        return self._view[start : start + TAG_SIZE]
+
+    def moment(self, instance: int) -> memoryview:
+        """One instance's word of where its tokens are, in a geometry that has it: one u64."""
+        if not self.geometry.keeps_tags or not 0 <= instance < self.geometry.instances:
+            raise MalformedError(what="segment", reason=f"instance: {instance}")
+        start = self.geometry.moments + instance * _MOMENT_SIZE
+        return self._view[start : start + 8].cast("Q")
 
     def record(self, instance: int) -> memoryview:
         """The counters of one instance: 16 u64, written by that instance only."""

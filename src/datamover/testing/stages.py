@@ -4,7 +4,7 @@ Every buffer carries a number, and bytes that follow from it.  Heads count, midd
 by a rule, and tails check the bytes and digest the numbers, so that ``expected`` (the same rules
 as plain functions) says what any pipe of these stages must leave behind:
 
-    count  ─▶  carry | copy | split | drop  ─▶  gather
+    count  ─▶  carry | copy | split | drop | flip | renew | sign, unsign  ─▶  gather
 
 Source: SPEC A2-A4, A6, A25-A27, B2; docs/STYLE.md, "Tests".
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import struct
 import threading
 import time
@@ -43,17 +44,23 @@ __all__ = [
     "digest",
     "drop",
     "expected",
+    "flip",
     "gather",
     "hoard",
     "let_go",
     "noticing",
     "read_number",
+    "renew",
+    "sign",
     "split",
+    "unsign",
     "write_number",
 ]
 
 _NUMBER: Final = struct.Struct("<QI")
 _SEED: Final = 0x9E3779B1
+_FLIPPED: Final = bytes(255 - byte for byte in range(256))
+_SIGNATURE: Final = b"signed"
 _HANGING: Final = threading.Event()
 
 
@@ -80,6 +87,7 @@ class Carrying:
         delay_s: Sleep at most this long for each buffer, by ``seed``.
         raise_at: Raise when this number comes.
         hang_at: Never come back when this number comes.
+        die_at: End the process when this number comes.
     """
 
     delay_s: float = 0.0
@@ -87,6 +95,7 @@ class Carrying:
     only: int = -1
     raise_at: int = -1
     hang_at: int = -1
+    die_at: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +200,7 @@ def count(port: HeadPort, settings: Counting) -> None:
         port.send(buffer, sequence=number)
 
 
-@middle
+@middle(replayable=True)
 def carry(port: MiddlePort, settings: Carrying) -> None:
     """Pass each buffer on."""
     random = Random(settings.seed + port.instance)  # noqa: S311  a failure has to repeat
@@ -200,7 +209,7 @@ def carry(port: MiddlePort, settings: Carrying) -> None:
         port.send(buffer)
 
 
-@middle(allocates=True)
+@middle(allocates=True, replayable=True)
 def copy(port: MiddlePort, settings: Carrying) -> None:
     """Pass each buffer on in a fresh one."""
     random = Random(settings.seed + port.instance)  # noqa: S311  a failure has to repeat
@@ -227,7 +236,52 @@ def split(port: MiddlePort, settings: Splitting) -> None:
             port.send(fresh)
 
 
-@middle
+@middle(replayable=True, overwrites=True)
+def flip(port: MiddlePort) -> None:
+    """Turn every bit of each buffer; twice is as never."""
+    for buffer in port.incoming():
+        payload = buffer.payload
+        payload[:] = bytes(payload).translate(_FLIPPED)
+        port.send(buffer)
+
+
+@middle(allocates=True, replayable=True)
+def renew(port: MiddlePort) -> None:
+    """Pass each buffer on in a fresh one, whatever it holds, with its tag."""
+    for buffer in port.incoming():
+        fresh = port.alloc()
+        fresh.data[: buffer.used] = buffer.payload
+        fresh.used = buffer.used
+        fresh.adopt(buffer)
+        port.free(buffer)
+        port.send(fresh)
+
+
+@middle(replayable=True)
+def sign(port: MiddlePort) -> None:
+    """Put a word behind each payload, and one into its tag area, as transforms do."""
+    for buffer in port.incoming():
+        used, size = buffer.used, len(_SIGNATURE)
+        buffer.data[used : used + size] = _SIGNATURE
+        buffer.tag[buffer.tag_used : buffer.tag_used + size] = _SIGNATURE
+        buffer.used, buffer.tag_used = used + size, buffer.tag_used + size
+        port.send(buffer)
+
+
+@middle(replayable=True)
+def unsign(port: MiddlePort) -> None:
+    """Take away what one ``sign`` put there; raise ValueError unless it was exactly one."""
+    for buffer in port.incoming():
+        buffer.used -= len(_SIGNATURE)
+        behind = bytes(buffer.data[buffer.used : buffer.used + len(_SIGNATURE)])
+        if behind != _SIGNATURE or bytes(buffer.tag[: buffer.tag_used]) != _SIGNATURE:
+            raise ValueError(f"buffer {buffer.index} was not signed once")
+        buffer.tag_used = 0
+        read_number(buffer)
+        port.send(buffer)
+
+
+@middle(replayable=True)
 def drop(port: MiddlePort, settings: Dropping) -> None:
     """Free some and pass the others on."""
     for buffer in port.incoming():
@@ -297,6 +351,8 @@ def _meet(port: Port, settings: Carrying, buffer: Buffer, random: Random) -> Non
     number = read_number(buffer)
     if number == settings.raise_at:
         raise ValueError(f"number {number} is not welcome")
+    if number == settings.die_at:
+        os._exit(66)
     if number == settings.hang_at:
         _hang()
     _pause(random, settings.delay_s)

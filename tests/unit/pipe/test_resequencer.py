@@ -124,3 +124,43 @@ def test_a_number_without_parts_is_complete_once(again: int) -> None:
         order.complete(again, 0)
     assert order.complete(4, 0) == []
     assert order.remembered == 1
+
+
+def late_order():
+    dropped = []
+    return Resequencer[str](window=8, late=dropped.append), dropped
+
+
+def test_a_late_twin_is_given_back_where_twins_are_expected():
+    order, dropped = late_order()
+    order.push(0, "0")
+    order.push(2, "2")
+
+    assert order.push(0, "0'") == []
+    assert order.push(2, "2'") == []
+    assert dropped == ["0'", "2'"]
+    assert order.push(1, "1") == ["1", "2"]
+
+
+def test_a_completion_counts_once_where_twins_are_expected():
+    order, dropped = late_order()
+
+    assert order.complete(1, 0) == []
+    assert order.complete(1, 0) == []
+    assert order.push(0, "0") == ["0"]
+    assert order.complete(0, 0) == []
+    assert order.complete(1, 0) == []
+    order.finish()
+    assert dropped == []
+
+
+def test_twins_that_disagree_whether_there_is_an_item_do_not_block_the_order():
+    order, dropped = late_order()
+    order.push(1, "1")
+    order.complete(1, 0)
+    order.complete(2, 0)
+
+    assert order.push(2, "2'") == []
+    assert order.push(0, "0") == ["0", "1"]
+    order.finish()
+    assert dropped == ["2'"]

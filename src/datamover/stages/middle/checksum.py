@@ -4,6 +4,7 @@ Role:       middle
 Instances:  any
 Copies:     none
 Fails:      RoomError when four bytes do not fit behind a block
+Death:      replaced
 Source:     seed FIG. 9, 914 (in-line CRC generator); SPEC G7
 """
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGE", "Settings", "run"]
 
-STAGE: Final = StageInfo(name="checksum", role=Role.MIDDLE)
+STAGE: Final = StageInfo(name="checksum", role=Role.MIDDLE, replayable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

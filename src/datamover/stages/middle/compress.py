@@ -4,6 +4,7 @@ Role:       middle, allocating
 Instances:  any
 Copies:     one, made by the compressor itself
 Fails:      never on data; a block that would not shrink goes on unchanged
+Death:      replaced
 Source:     seed FIG. 4B (an allocating middle module); FIG. 9, 904 and 910; SPEC E2, G2, G5
 """
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGE", "Settings", "run"]
 
-STAGE: Final = StageInfo(name="compress", role=Role.MIDDLE, allocates=True)
+STAGE: Final = StageInfo(name="compress", role=Role.MIDDLE, allocates=True, replayable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

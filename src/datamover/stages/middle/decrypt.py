@@ -4,6 +4,7 @@ Role:       middle
 Instances:  any
 Copies:     none
 Fails:      never on data; a block whose seal does not match is dropped and reported
+Death:      replaced; works on copies then
 Source:     SPEC E3, F3; DESIGN D10; docs/spec/keys.md
 """
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGE", "Settings", "run"]
 
-STAGE: Final = StageInfo(name="decrypt", role=Role.MIDDLE)
+STAGE: Final = StageInfo(name="decrypt", role=Role.MIDDLE, replayable=True, overwrites=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ Instances:  any
 Copies:     none
 Fails:      RoomError when the seal does not fit behind a block; SequenceError when a block's number
             does not grow, for its nonce could be one that was used
+Death:      replaced; works on copies then
 Source:     SPEC E3; DESIGN D10; docs/spec/keys.md
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGE", "Settings", "run"]
 
-STAGE: Final = StageInfo(name="encrypt", role=Role.MIDDLE)
+STAGE: Final = StageInfo(name="encrypt", role=Role.MIDDLE, replayable=True, overwrites=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Role:       middle, allocating
 Instances:  any
 Copies:     one, made by the library
 Fails:      never on data; a damaged block is dropped and reported
+Death:      replaced
 Source:     seed FIG. 9, 904 and 910; SPEC F3, G5
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGE", "Settings", "run"]
 
-STAGE: Final = StageInfo(name="expand", role=Role.MIDDLE, allocates=True)
+STAGE: Final = StageInfo(name="expand", role=Role.MIDDLE, allocates=True, replayable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

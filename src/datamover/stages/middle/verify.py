@@ -4,6 +4,7 @@ Role:       middle
 Instances:  any
 Copies:     none
 Fails:      never on data; a block whose checksum does not match is dropped and reported
+Death:      replaced
 Source:     seed FIG. 9, 914 (in-line CRC generator); SPEC G7
 """
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGE", "Settings", "run"]
 
-STAGE: Final = StageInfo(name="verify", role=Role.MIDDLE)
+STAGE: Final = StageInfo(name="verify", role=Role.MIDDLE, replayable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
