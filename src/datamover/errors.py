@@ -25,7 +25,9 @@ DataMoverError
 │   ├── PeerRefusedError            it said no, and why
 │   ├── PeerLostError           (r) it was there, and is gone
 │   ├── SlowPeerError           (r) it took longer than it may
-│   └── PeerProtocolError           what it said is not the protocol
+│   ├── PeerProtocolError           what it said is not the protocol
+│   ├── RunningError                another monitor serves this user already
+│   └── DrainingError           (r) it takes no new pipes, for it is about to end
 ├── SecurityError                   a key, a passphrase or a seal does not fit
 │   ├── PassphraseError
 │   ├── SealError                   an authentication tag does not match
@@ -74,6 +76,7 @@ __all__ = [
     "DamagedError",
     "DataMoverError",
     "DistrustError",
+    "DrainingError",
     "EnrolmentError",
     "ForkServerError",
     "FormatError",
@@ -99,6 +102,7 @@ __all__ = [
     "RestoreError",
     "RoleError",
     "RoomError",
+    "RunningError",
     "SealError",
     "SecurityError",
     "SequenceError",
@@ -459,6 +463,22 @@ class PeerProtocolError(PeerError):
     hint = (
         "see that both machines have a release that knows the other's, and print nothing at login"
     )
+
+
+class RunningError(PeerError):
+    """Another monitor serves this user on this machine already; this one did nothing."""
+
+    code = "peer.running"
+    hint = "`datamover status` shows what it runs; end it before another is started"
+
+
+class DrainingError(PeerError):
+    """It takes no new pipes, for it is about to end; what runs may finish."""
+
+    code = "peer.draining"
+    exit_status = 75
+    retryable = True
+    hint = "run the same command again when it is back"
 
 
 class SecurityError(DataMoverError):

@@ -140,6 +140,13 @@ COMMANDS: Final = (
         examples=("datamover pipe show pipe.toml",),
     ),
     Command(
+        words=("monitor",),
+        function=_at("monitor:monitor"),
+        usage="[--listen ADDRESS]... [--drain SECONDS] [--log-json]",
+        summary="Run pipes for other machines and commands, until SIGTERM.",
+        examples=("datamover monitor", "datamover monitor --listen 192.0.2.7"),
+    ),
+    Command(
         words=("serve",),
         function=_at("serve:serve"),
         usage="--stdio|--path",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from datamover.monitor.worker import Method, Service
+    from datamover.mover.depot_service import Permit
 
 __all__ = ["services"]
 
@@ -32,9 +33,13 @@ class _Together:
             part.close()
 
 
-def services() -> Service:
-    """Make the services of one conversation with the user whose processes run here."""
-    return _Together([DepotService(_permit_everything)])
+def services(permit: Permit | None = None) -> Service:
+    """Make the services of one conversation.
+
+    Args:
+        permit: What the other side may do; None: it is the user whose processes run here.
+    """
+    return _Together([DepotService(permit or _permit_everything)])
 
 
 def _permit_everything(action: str, place: Path) -> None:

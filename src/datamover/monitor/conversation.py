@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import datamover
 from datamover.errors import (
     DataMoverError,
+    DrainingError,
     FormatError,
     MalformedError,
     UsageError,
@@ -108,7 +109,7 @@ class Conversation:
         self._send = send
         self._caller = caller
         self._reader = ControlReader()
-        self._is_open = False
+        self._is_open = self._is_draining = False
         self._numbers = itertools.count(1)
         self._opens_by = time.monotonic() + patience.opening_s
         self._silence = Silence(patience)
@@ -135,6 +136,10 @@ class Conversation:
         """Say what has become of the pipes; call it after each step of the monitor."""
         if self.over is None:
             self._parts.look()
+
+    def drain(self) -> None:
+        """Take no new pipes: this process is about to end."""
+        self._is_draining = True
 
     def tend(self) -> float:
         """Keep the conversation alive, or end it; return the seconds until it must be done again.
@@ -236,6 +241,8 @@ class Conversation:
 
     def _do_to_pipe(self, message: Message) -> None:
         match message:
+            case ExtendPipe() if self._is_draining:
+                raise DrainingError(peer=platform.node(), reason="it takes no new pipes")
             case ExtendPipe():
                 self._parts.extend(message, self.who.permit)
             case StopPipe(request=request, pipe=pipe, reason=reason):

@@ -253,10 +253,10 @@ class Peer:
             Call(request=0, method=method, given=dict(given)), kind=Answer, timeout=timeout
         ).values
 
-    def parts(
+    def stream(
         self, method: str, given: Mapping[str, object], *, timeout: float | None = None
     ) -> Iterator[dict[str, object]]:
-        """Call a method that answers in parts; yield each.
+        """Call a method that answers in parts; yield each, and last the values of the answer.
 
         Args:
             method: Its name.
@@ -273,7 +273,7 @@ class Peer:
             self.send(Call(request=number, method=method, given=dict(given)))
             while isinstance(found := self._next_answer(number, timeout), Part):
                 yield found.values
-            self._expect(found, Answer)
+            yield self._expect(found, Answer).values
         finally:
             del self._answers[number]
 

@@ -18,6 +18,7 @@ from datamover.monitor.patience import PATIENCE
 from datamover.monitor.worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from datamover.monitor.patience import Patience
@@ -37,11 +38,13 @@ class Hub:
     Attributes:
         monitor: Its own; only calls from the loop's thread touch it.
         conversations: Those that go on.
+        is_draining: No new pipe is taken.
     """
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
         self.conversations: list[Conversation] = []
+        self.is_draining = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -60,6 +63,24 @@ class Hub:
         self._loop.remove_reader(self.monitor.fileno())
         if self._timer is not None:
             self._timer.cancel()
+
+    @contextlib.contextmanager
+    def holding(self, conversation: Conversation) -> Iterator[None]:
+        """Tell this conversation, while it goes on, what has become of pipes."""
+        self.conversations.append(conversation)
+        if self.is_draining:
+            conversation.drain()
+        try:
+            yield
+        finally:
+            self.conversations.remove(conversation)
+            self.step()
+
+    def drain(self) -> None:
+        """Take no new pipes, in no conversation."""
+        self.is_draining = True
+        for conversation in self.conversations:
+            conversation.drain()
 
     def step(self) -> None:
         """Let the monitor do what is to be done, and tell who asked."""
@@ -94,37 +115,33 @@ async def converse(
     Blocking: until the client goes, is gone, or breaks the protocol; what it had asked for is
     stopped then, and ends in the steps of the monitor.
     """
-    loop = asyncio.get_running_loop()
+    worker = None if service is None else Worker(service, asyncio.get_running_loop())
 
     def send(data: bytes) -> None:
         if not writer.transport.is_closing():
             writer.write(data)
 
-    worker = Worker(service, loop) if service is not None else None
     conversation = Conversation(
         monitor=hub.monitor, who=who, send=send, caller=worker, patience=patience
     )
     if worker is not None:
         worker.serve(conversation, writer)
-    hub.conversations.append(conversation)
-    try:
-        await _hold(reader, writer, conversation, hub)
-    except asyncio.CancelledError:
-        conversation.end("the server ends")
-        raise
-    except ConnectionError as error:
-        conversation.end(error.strerror or "the connection broke")
-    finally:
-        conversation.end("the server failed")  # unless it has ended
-        hub.conversations.remove(conversation)
-        hub.step()
-        if worker is not None:
-            worker.close()
-        if writer.transport.get_write_buffer_size():
-            writer.transport.abort()
-        writer.close()
-    assert conversation.over is not None  # noqa: S101 - it has just been ended
-    return conversation.over
+    with hub.holding(conversation):
+        try:
+            await _hold(reader, writer, conversation, hub)
+        except asyncio.CancelledError:
+            conversation.end("the server ends")
+            raise
+        except ConnectionError as error:
+            conversation.end(error.strerror or "the connection broke")
+        finally:
+            conversation.end("the server failed")  # unless it has ended
+            if worker is not None:
+                worker.close()
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()
+            writer.close()
+    return str(conversation.over)
 
 
 async def _hold(

@@ -113,12 +113,12 @@ def test_parts_come_one_by_one(pair) -> None:
             other,
             Part(request=0, values={"n": 1}),
             Part(request=0, values={"n": b"\xff"}),
-            Answer(request=0),
+            Answer(request=0, values={"all": 2}),
         )
-        found = list(peer.parts("list", {"path": "/x"}, timeout=5))
+        found = list(peer.stream("list", {"path": "/x"}, timeout=5))
         thread.join()
 
-    assert found == [{"n": 1}, {"n": b"\xff"}]
+    assert found == [{"n": 1}, {"n": b"\xff"}, {"all": 2}]
 
 
 def test_a_name_of_any_bytes_is_sent_as_bytes(pair) -> None:

@@ -1,0 +1,120 @@
+"""The runtime folder: one daemon for each user, and nothing of the dead.
+
+    monitor.lock        held by the daemon
+    monitor.sock        the daemon's
+    pipes/PID.sock      of each command that runs a pipe
+    door-TOKEN          of each network task that takes in connections
+
+Source: docs/spec/control-protocol.md, section 1; SPEC C1, C18, C19.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from datamover.errors import RunningError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["lock", "monitor_socket", "pipe_socket", "pipe_sockets", "short", "sweep"]
+
+_LOCK: Final = "monitor.lock"
+_MONITOR: Final = "monitor.sock"
+_PIPES: Final = "pipes"
+_YOUNG_S: Final = 10.0
+"""A socket that is bound and not listened to yet looks like one that was left behind."""
+
+
+def monitor_socket(runtime: Path) -> Path:
+    """Return where the daemon listens."""
+    return runtime / _MONITOR
+
+
+def pipe_socket(runtime: Path) -> Path:
+    """Return where this process listens while it runs pipes; the folder is made."""
+    folder = runtime / _PIPES
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"{os.getpid()}.sock"
+
+
+def pipe_sockets(runtime: Path) -> list[Path]:
+    """Return where other processes of this user listen while they run pipes."""
+    return sorted((runtime / _PIPES).glob("*.sock"))
+
+
+@contextlib.contextmanager
+def lock(runtime: Path) -> Iterator[None]:
+    """Be the only daemon of this user.
+
+    Raises:
+        RunningError: Another is; says which.
+        OSError: The lock cannot be made.
+    """
+    with (runtime / _LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read(20).strip() or "unknown"
+            raise RunningError(
+                peer=str(runtime), reason=f"a monitor runs here already: process {who}"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield  # the kernel takes the lock away with the process, however that ends
+
+
+def sweep(runtime: Path) -> list[str]:
+    """Remove the sockets of processes that are no more; return their names.
+
+    Blocking: never for long.
+    """
+    old = time.time() - _YOUNG_S
+    found = [*runtime.glob("door-*"), *pipe_sockets(runtime)]
+    return [path.name for path in found if _is_left(path, old) and _removed(path)]
+
+
+@contextlib.contextmanager
+def short(path: Path) -> Iterator[str]:
+    """Yield a name for ``path`` that fits a socket's address, however deep its folder is."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def _is_left(path: Path, old: float) -> bool:
+    try:
+        if path.lstat().st_mtime > old:
+            return False
+        for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+            with socket.socket(socket.AF_UNIX, kind) as probe, short(path) as name:
+                error = _connects(probe, name)
+            if error != errno.EPROTOTYPE:
+                return error == errno.ECONNREFUSED
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _connects(probe: socket.socket, name: str) -> int:
+    probe.setblocking(False)
+    return probe.connect_ex(name)
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
