@@ -353,3 +353,61 @@ def test_one_of_two_ways_must_be_chosen() -> None:
     ended = subprocess.run(SERVE[:-1], capture_output=True, timeout=20, check=False)
 
     assert ended.returncode == 64
+
+
+# ---- data paths through the shell
+
+
+def border(**more: object) -> dict[str, object]:
+    return {"token": os.urandom(16).hex(), "secret": os.urandom(32).hex(), "paths": 2} | more
+
+
+def test_data_goes_to_a_part_there_on_paths_through_the_shell(
+    client: Client, tmp_path: Path
+) -> None:
+    data = os.urandom(4_000_001)
+    (tmp_path / "in").write_bytes(data)
+    settings = border()
+    client.extend(StageSpec(use="net_receive", settings=settings), write(tmp_path / "out"))
+    dialing = settings | {"command": list(client.path_command)}
+    live = client.monitor.start(
+        PipeSpec(
+            name="near",
+            stages=[read(tmp_path / "in"), StageSpec(use="net_send", settings=dialing)],
+            buffers=8,
+            buffer_size=65536,
+        )
+    )
+    live.wait()
+    ended = client.until(PipeEnded)
+
+    assert ended.how == "finished"
+    assert (tmp_path / "out").read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    "way", [{"dial": ["127.0.0.1:1"]}, {"command": ["sh"]}, {"door": "/tmp/x"}, {"via": ["lo"]}]
+)
+def test_a_peer_does_not_choose_what_a_network_stage_dials(client: Client, way) -> None:
+    stage = StageSpec(use="net_receive", settings=border(**way))
+    with pytest.raises(PeerRefusedError, match=f"cannot set {next(iter(way))}"):
+        client.extend(stage, StageSpec(use="discard"))
+
+
+@pytest.mark.parametrize(
+    ("hello", "why"),
+    [
+        (b"", "went before its hello was whole"),
+        (b"DMPH" + bytes(30), "went before its hello was whole"),
+        (bytes(64), "format.magic"),
+        (b"DMPH\x01\x00" + bytes(42) + b"x" * 16, "no pipe waits for this path here"),
+    ],
+)
+def test_a_path_that_nobody_waits_for_is_closed(hello: bytes, why: str) -> None:
+    ended = subprocess.run(
+        [*SERVE[:-1], "--path"], input=hello, capture_output=True, timeout=20, check=False
+    )
+
+    assert ended.returncode != 0
+    assert ended.stdout == b""
+    assert why in ended.stderr.decode()

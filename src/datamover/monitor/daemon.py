@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from datamover.errors import DataMoverError, PeerUnreachableError
+from datamover.errors import DataMoverError
 from datamover.link.address import DEFAULT_PORT, Address
+from datamover.link.door import hand_over
 from datamover.link.enrolment_server import serve_enrolment
 from datamover.link.events import tell, warn
 from datamover.link.identity import Identity, is_enrolled
@@ -153,10 +154,12 @@ class _Daemon:
         finally:
             del self._members[task]
 
-    async def serve_path(self, connection: socket.socket, hello: bytes) -> None:  # noqa: ARG002
+    async def serve_path(self, connection: socket.socket, hello: bytes) -> None:
         """See ``Handlers``."""
-        connection.close()
-        raise PeerUnreachableError(peer="a path", reason="no pipe waits for this path here")
+        runtime = str(self._options.runtime)
+        with connection:
+            door = await asyncio.to_thread(hand_over, runtime, hello, [connection.fileno()])
+            door.close()
 
     async def _converse(
         self,

@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 
 from datamover.errors import SpecError
+from datamover.link.door import door_path
+from datamover.link.places import runtime_folder
 from datamover.pipe.definition import find
 from datamover.pipe.spec import Mode, PipeSpec, StageSpec
 
@@ -22,6 +24,9 @@ __all__ = ["plain_of", "spec_of"]
 _OURS: Final = re.compile(r"datamover\.stages\.(?:head|middle|tail)\.([a-z_0-9]+):run\Z")
 _HERE_ONLY: Final = frozenset({"definition", "mode"})
 _MOST_STAGES: Final = 64
+_NETWORK: Final = frozenset({"net_receive", "net_send"})
+_WAYS: Final = ("dial", "via", "command", "door")
+_TOKEN: Final = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def plain_of(spec: PipeSpec) -> dict[str, object]:
@@ -40,6 +45,8 @@ def plain_of(spec: PipeSpec) -> dict[str, object]:
 
 def spec_of(plain: dict[str, object]) -> PipeSpec:
     """Return the pipe that a peer asks for; its stages are found here.
+
+    Its network stages wait at doors in the runtime folder: the initiator dials, never this side.
 
     Raises:
         SpecError: It cannot be: the text says why.
@@ -88,4 +95,16 @@ def _checked(stage: StageSpec) -> StageSpec:
     if stage.definition is not None or stage.mode not in {None, Mode.PROCESS}:
         raise SpecError(reason=f"stage {stage.use}: a part runs in processes")
     find(stage.use)
-    return stage
+    return _with_door(stage) if stage.use in _NETWORK else stage
+
+
+def _with_door(stage: StageSpec) -> StageSpec:
+    """Have a network stage wait here; whoever dials, or chooses where, chooses what is run."""
+    given = [name for name in _WAYS if stage.settings.get(name)]
+    if given:
+        raise SpecError(reason=f"stage {stage.use}: a peer cannot set {', '.join(given)}")
+    token = stage.settings.get("token")
+    if not isinstance(token, str) or not _TOKEN.match(token):
+        raise SpecError(reason=f"stage {stage.use}: its token is not 32 hexadecimal digits")
+    door = door_path(str(runtime_folder()), bytes.fromhex(token))
+    return msgspec.structs.replace(stage, settings={**stage.settings, "door": door})

@@ -5,6 +5,8 @@ from datamover.cli.screen import say
 from datamover.cli.secret import take_from_environment
 from datamover.cli.services import services
 from datamover.errors import UsageError
+from datamover.link.places import runtime_folder
+from datamover.monitor.path import pass_path
 from datamover.monitor.stdio import serve_stdio, take_standard_streams
 from datamover.monitor.supervisor import Monitor
 
@@ -32,6 +34,9 @@ def serve(*, stdio: bool = False, path: bool = False, everywhere: Everywhere = D
     if stdio == path:
         raise UsageError(reason="what is served is either --stdio or --path")
     take_from_environment()  # tasks inherit the environment
+    if path:
+        pass_path(take_standard_streams(), runtime_folder())
+        return
     with Monitor(preload=list(_LIKELY)) as monitor:
         ended = serve_stdio(take_standard_streams(), monitor=monitor, service=services())
     if ended != _USUAL and not everywhere.quiet:
