@@ -56,6 +56,9 @@ _UNREADABLE: Final = (
     x509.UnsupportedGeneralNameType,
 )
 
+# A peer that sends an odd certificate gets an error, and must not write on our terminal.
+warnings.filterwarnings("ignore", "Parsed a serial number", CryptographyDeprecationWarning)
+
 
 def make_key() -> ec.EllipticCurvePrivateKey:
     """Draw a key."""
@@ -95,11 +98,12 @@ def read_certificate(data: bytes) -> x509.Certificate:
         MalformedError: It is none.
     """
     try:
-        # The library warns of some certificates that it will refuse one day: we do so now.
-        with warnings.catch_warnings(action="error", category=CryptographyDeprecationWarning):
-            return x509.load_der_x509_certificate(data)
-    except (*_UNREADABLE, CryptographyDeprecationWarning) as error:
+        certificate = x509.load_der_x509_certificate(data)
+    except _UNREADABLE as error:
         raise MalformedError(what="certificate", reason="cannot be read") from error
+    if certificate.serial_number <= 0:
+        raise MalformedError(what="certificate", reason="its serial number is not positive")
+    return certificate
 
 
 def read_list(

@@ -380,13 +380,23 @@ def test_a_request_is_for_a_key_of_our_kind_that_signed_it():
 REQUEST = make_request(make_key())
 
 
-@given(st.integers(0, len(REQUEST) * 8 - 1))
-def test_a_flipped_bit_in_a_request_is_noticed(bit):
-    data = bytearray(REQUEST)
-    data[bit // 8] ^= 1 << bit % 8
+def flipped(data, bit):
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
 
-    with pytest.raises(MalformedError):
-        read_request(bytes(data))
+
+# Beside the signature stands how many of its last bits do not count: where these are zero anyway,
+# another number there says the same.
+
+
+@given(st.integers(0, len(REQUEST) * 8 - 1))
+def test_a_flipped_bit_in_a_request_gives_nobody_another_key(bit):
+    try:
+        found = read_request(flipped(REQUEST, bit))
+    except MalformedError:
+        return
+    assert found == read_request(REQUEST)
 
 
 @given(st.binary(max_size=300))
@@ -397,37 +407,40 @@ def test_any_bytes_are_no_request_and_no_certificate(data):
 
 
 SIGNER = make_authority("0" * 32, now_s=1e9)
+SERIAL = b"\xa0\x03\x02\x01\x02\x02"  # what stands before the length of a serial number
 CERTIFICATE = SIGNER.sign(
     Peer(name="m", machine="1" * 32, fleet="0" * 32), make_key().public_key(), now_s=1e9
 ).public_bytes(Encoding.DER)
 LIST = SIGNER.list([(5, 1e9)], number=7, now_s=1e9).public_bytes(Encoding.DER)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @given(st.integers(0, len(CERTIFICATE) * 8 - 1))
-def test_a_flipped_bit_in_a_certificate_is_noticed(bit):
-    data = bytearray(CERTIFICATE)
-    data[bit // 8] ^= 1 << bit % 8
+def test_a_flipped_bit_in_a_certificate_changes_nothing_that_is_believed(bit):
+    try:
+        found = read_certificate(flipped(CERTIFICATE, bit))
+        verify_issued(found, by=SIGNER.certificate)
+    except (MalformedError, DistrustError):
+        return
+    assert found.tbs_certificate_bytes == read_certificate(CERTIFICATE).tbs_certificate_bytes
 
-    with pytest.raises((MalformedError, DistrustError)):
-        verify_issued(read_certificate(bytes(data)), by=SIGNER.certificate)
 
-
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 def test_a_serial_number_that_is_not_positive_is_no_certificate():
-    at = CERTIFICATE.index(b"\x02\x14")  # the serial number: an integer of 20 bytes
     data = bytearray(CERTIFICATE)
-    data[at + 2] |= 0x80
+    data[CERTIFICATE.index(SERIAL) + len(SERIAL) + 1] |= 0x80
 
-    with pytest.raises(MalformedError):
+    with pytest.raises(MalformedError, match="not positive|cannot be read"):
         read_certificate(bytes(data))
 
 
 @given(st.integers(0, len(LIST) * 8 - 1))
-def test_a_flipped_bit_in_a_revocation_list_is_noticed(bit):
-    data = bytearray(LIST)
-    data[bit // 8] ^= 1 << bit % 8
-
-    with pytest.raises(MalformedError):
-        read_list(bytes(data), SIGNER.certificate)
+def test_a_flipped_bit_in_a_revocation_list_changes_nothing_that_is_believed(bit):
+    try:
+        number, found = read_list(flipped(LIST, bit), SIGNER.certificate)
+    except MalformedError:
+        return
+    assert (number, [entry.serial_number for entry in found]) == (7, [5])
 
 
 def test_a_peer_is_what_its_certificate_says(authority):
