@@ -16,7 +16,7 @@ from datamover.errors import (
     UsageError,
 )
 from datamover.link.authority import Authority
-from datamover.link.certificates import ends_s
+from datamover.link.certificates import ends_s, write_certificate
 from datamover.link.founding import found, revoke
 from datamover.link.identity import Identity, is_enrolled
 from datamover.link.join import join, refresh, renew
@@ -261,3 +261,25 @@ def test_members_learn_of_a_revocation_when_they_refresh(home, member, listening
         assert refresh(friend, addresses=[address])
         assert not refresh(friend, addresses=[address])
     assert Identity.load(friend).list_number == 2
+
+
+def test_whoever_has_the_authority_s_certificate_and_not_its_key_is_not_believed(
+    authority, listening, tmp_path, home
+):
+    # In between sits somebody with a fleet of his own, who sends the certificate that the token
+    # pins: it is public.
+    fake = tmp_path / "fake"
+    found(fake, "home")
+    path = fake / "authority" / "authority.pem"
+    key = path.read_bytes().partition(b"-----BEGIN CERTIFICATE-----")[0]
+    path.write_bytes(key + write_certificate(authority.certificate, pem=True))
+    token = authority.invite()
+
+    with (
+        listening(fake) as address,
+        pytest.raises(DistrustError, match="its certificate does not do"),
+    ):
+        join(token, tmp_path / "m", name="m", addresses=[address])
+    assert not is_enrolled(tmp_path / "m")
+    with listening(home) as address:
+        assert join(token, tmp_path / "m", name="m", addresses=[address]).peer.name == "m"
