@@ -430,7 +430,7 @@ def test_a_serial_number_that_is_not_positive_is_no_certificate():
     data = bytearray(CERTIFICATE)
     data[CERTIFICATE.index(SERIAL) + len(SERIAL) + 1] |= 0x80
 
-    with pytest.raises(MalformedError, match="not positive|cannot be read"):
+    with pytest.raises(MalformedError, match=r"not positive|cannot be read"):
         read_certificate(bytes(data))
 
 
