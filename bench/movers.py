@@ -61,7 +61,7 @@ def iperf3(streams: int = 1, options: str = "") -> Mover:
         name=f"iperf3 -P {streams}{options}",
         needs=("iperf3",),
         serve="exec iperf3 -s -1 -B $HOST -p $PORT",
-        copy=f"iperf3 -c $HOST -p $PORT -l 1M -P {streams} -n $((BYTES / {streams})){options}",
+        copy=f"iperf3 -c $HOST -p $PORT -l 1M -P {streams} -n $BYTES{options}",
         files=False,
     )
 

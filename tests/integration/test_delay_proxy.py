@@ -149,6 +149,20 @@ def test_bytes_come_in_order_both_ways_at_once():
         assert proxy.statistics().lost > 0
 
 
+def test_what_a_sender_got_rid_of_is_on_the_line():
+    with line(count, delay_ms=25, window=1 << 20) as proxy, connected(proxy) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
+        proxy.pause()
+        connection.settimeout(0.3)
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 64 << 20:
+                sent += connection.send(bytes(1 << 16))
+
+        assert sent < 3 << 20
+        proxy.resume()
+
+
 def test_memory_is_bounded_by_rate_and_delay():
     with line(count, mbit=400, delay_ms=50) as proxy:
         push(proxy, 20 << 20)

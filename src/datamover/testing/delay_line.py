@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _IDLE_S: Final = 1.0
+# What the kernel holds at each end of a line is on no line: with its own limits, of many
+# megabytes, a short transfer would be over for its sender before it had begun.
+_KERNEL: Final = 256 * 1024
 _CONNECT_S: Final = 5.0
 _ASKED_MAX: Final = 65536
 _ORIGINAL_DESTINATION: Final = 80  # linux/netfilter_ipv4.h
@@ -39,6 +42,7 @@ class _Connection:
         for one in self.sockets:
             one.setblocking(False)
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL)
 
     def end(self, *, reset: bool) -> None:
         for one in self.sockets:
@@ -142,6 +146,7 @@ class _Line:
     def _open_door(self) -> None:
         if self._listener is None:
             self._listener = socket.create_server(self._listen, backlog=128)
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL)
             self._listener.setblocking(False)
             self._listen = self._listener.getsockname()[:2]
 
@@ -154,7 +159,7 @@ class _Line:
             return
         self._opened += 1
         try:
-            far = socket.create_connection(self._far_end(near), timeout=_CONNECT_S)
+            far = _connected(self._far_end(near))
         except OSError:  # nobody there: so it looks from here too
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             near.close()
@@ -249,6 +254,19 @@ class _Line:
             self._selector.unregister(one)
         else:
             self._selector.modify(one, mask)
+
+
+def _connected(to: tuple[str, int]) -> socket.socket:
+    far = socket.socket()
+    try:
+        # Before it connects, since that is when the window is agreed.
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL)
+        far.settimeout(_CONNECT_S)
+        far.connect(to)
+    except BaseException:
+        far.close()
+        raise
+    return far
 
 
 def main() -> None:
