@@ -34,9 +34,10 @@ from datamover.wire.stream import (
 from datamover.wire.tag import TagKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from datamover.wire.chunk import BlockEntry
     from datamover.wire.stream import Event
 
 __all__ = ["ChunkFile", "Place"]
@@ -98,15 +99,26 @@ class ChunkFile:
         return self.session_ns if said is None or said > _MOST else said
 
     @classmethod
-    def survey(cls, path: Path) -> ChunkFile:
+    def survey(cls, path: Path, *, by_table: bool = False) -> ChunkFile:
         """Look at the headers of the file at ``path``; damage is noted, not raised.
+
+        Args:
+            path: The file.
+            by_table: Take its block table's word for the blocks, if all other records agree with
+                it: a block costs nothing then, instead of a read from the disk.
 
         Raises:
             OSError: The file cannot be opened.
         """
         descriptor = os.open(path, _READ)
         try:
-            found = cls(name=path.name, length=Bytes(os.fstat(descriptor).st_size))
+            length = Bytes(os.fstat(descriptor).st_size)
+            if by_table:
+                found = cls(name=path.name, length=length)
+                with suppress(FormatError, OSError):
+                    _walk(descriptor, found, _table(descriptor, found)[1])
+                    return found
+            found = cls(name=path.name, length=length)
             try:
                 _walk(descriptor, found)
             except (FormatError, OSError) as error:
@@ -145,8 +157,8 @@ class ChunkFile:
             os.close(descriptor)
 
 
-def _walk(descriptor: int, found: ChunkFile) -> None:
-    """Go from header to header until the session ends."""
+def _walk(descriptor: int, found: ChunkFile, table: Sequence[BlockEntry] | None = None) -> None:
+    """Go from header to header until the session ends, and with a table from block to block."""
     reader = StreamReader()
     while not reader.is_complete:
         head = memoryview(os.pread(descriptor, HEADER_MAX, reader.position))
@@ -154,6 +166,9 @@ def _walk(descriptor: int, found: ChunkFile) -> None:
         _require(found, reader.position <= found.length, "ends in the middle of a record")
         for event in events:
             _note(event, found, end=reader.position)
+        if table is not None and found.number is not None:
+            reader.position = _pass_over(table, found, reader.position)
+            table = None
     _require(found, reader.position == found.length, "goes on behind its session")
     _require(found, found.number is not None, "holds no chunk")
     found.sees_all = True
@@ -180,6 +195,15 @@ def _note(event: Event, found: ChunkFile, *, end: int) -> None:
             pass
 
 
+def _pass_over(table: Sequence[BlockEntry], found: ChunkFile, at: int) -> int:
+    """Note the blocks of the table, which must lie side by side from ``at``; return their end."""
+    for block, offset, header, length, kind, _ in table:
+        _require(found, offset == at, "has something else between its blocks")
+        at += header + length
+        _add(found, block, kind, offset, header + length)
+    return at
+
+
 def _add(found: ChunkFile, block: int, kind: int, offset: int, length: int) -> None:
     if found.first_block is None:
         found.first_block = BlockNumber(block)
@@ -192,15 +216,7 @@ def _add(found: ChunkFile, block: int, kind: int, offset: int, length: int) -> N
 
 def _recover(descriptor: int, found: ChunkFile) -> None:
     """Learn the blocks of a damaged file from the table at its end, if that is sound."""
-    at = found.length - _FOOTER_SIZE
-    session = SessionFooter.decode(_read(descriptor, at, _FOOTER_SIZE))
-    at = session.last_chunk_footer
-    _require(found, at < found.length, "has its footer behind its end")
-    head = _read(descriptor, at, HEADER_MAX)
-    footer = ChunkFooter.decode(head)
-    table_at = at + Prelude.decode(head).header_length
-    _require(found, table_at + footer.table_length <= found.length, "has a table beyond its end")
-    table = decode_table(footer, _read(descriptor, table_at, footer.table_length))
+    at, table, footer, behind_at = _table(descriptor, found)
     found.archive, found.number = footer.archive, footer.chunk
     found.first_block, found.blocks, found.pages = None, 0, []
     for block, offset, header, length, kind, _ in table:
@@ -208,8 +224,22 @@ def _recover(descriptor: int, found: ChunkFile) -> None:
         _add(found, block, kind, offset, header + length)
     found.sees_all = True
     with suppress(FormatError):
-        behind = _read(descriptor, table_at + footer.table_length, HEADER_MAX)
+        behind = _read(descriptor, behind_at, HEADER_MAX)
         found.footer = ArchiveFooter.decode(behind)
+
+
+def _table(descriptor: int, found: ChunkFile) -> tuple[int, list[BlockEntry], ChunkFooter, int]:
+    """Return where the last chunk's footer is, the table, the footer, and where both end."""
+    at = found.length - _FOOTER_SIZE
+    session = SessionFooter.decode(_read(descriptor, at, _FOOTER_SIZE))
+    at = session.last_chunk_footer
+    _require(found, at < found.length, "has its footer behind its end")
+    head = _read(descriptor, at, HEADER_MAX)
+    footer = ChunkFooter.decode(head)
+    table_at = at + Prelude.decode(head).header_length
+    end = table_at + footer.table_length
+    _require(found, end <= found.length, "has a table beyond its end")
+    return at, decode_table(footer, _read(descriptor, table_at, footer.table_length)), footer, end
 
 
 def _read(descriptor: int, at: int, length: int) -> memoryview:

@@ -112,7 +112,7 @@ def enter_chunk(catalog: Catalog, folder: Path, name: str) -> ChunkFile:
         StoreError: The catalog refuses, or the file cannot be read.
     """
     try:
-        found = ChunkFile.survey(folder / name)
+        found = ChunkFile.survey(folder / name, by_table=True)
         if found.damage is not None:
             raise DamagedError(store=str(folder.parent), reason=f"{name}: {found.damage}")
         _enter(catalog, found, list(found.read_pages(folder)), first_block=0)
