@@ -12,8 +12,9 @@ Source: docs/spec/keys.md, "What a seal covers"; docs/spec/wire-format.md, "Tran
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from datamover.codec.cipher import SEAL_SIZE, Cipher, make_nonce
 from datamover.errors import RoomError

@@ -7,8 +7,9 @@ Source: docs/spec/wire-format.md, "Transforms"; SPEC G5.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from datamover.codec.checksum import check_checksum, crc32c
 from datamover.codec.cipher import Cipher

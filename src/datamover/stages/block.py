@@ -5,8 +5,9 @@ Source: docs/ARCHITECTURE.md, "One block's journey"; docs/spec/wire-format.md, t
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from datamover.errors import MalformedError
 from datamover.ids import BlockNumber
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from datamover.shm.buffer import Buffer
 
 __all__ = ["get_tag", "pop_transform", "push_transform", "set_tag", "top_transform"]
+
+_last: list[tuple[bytes, TagHeader]] = [
+    (b"", TagHeader(kind=TagKind.RAW, block=BlockNumber(0), length=Bytes(0), plain=Bytes(0)))
+]
+"""The record that was read or written last, and what it says: joined stages read what the one
+before has just written.  It is compared, never believed, so whose it was does not matter."""
 
 
 def get_tag(buffer: Buffer) -> TagHeader:
@@ -34,7 +41,11 @@ def get_tag(buffer: Buffer) -> TagHeader:
         return TagHeader(
             kind=TagKind.RAW, block=BlockNumber(buffer.sequence), length=used, plain=used
         )
-    tag = TagHeader.decode(buffer.tag[: buffer.tag_used])
+    record = bytes(buffer.tag[: buffer.tag_used])
+    known, tag = _last[0]
+    if record != known:
+        tag = TagHeader.decode(memoryview(record))
+        _last[0] = (record, tag)
     if tag.length != buffer.used:
         raise MalformedError(
             what=f"block {tag.block}", reason=f"tag says {tag.length} bytes, buffer {buffer.used}"
@@ -48,7 +59,9 @@ def set_tag(buffer: Buffer, tag: TagHeader) -> None:
     Raises:
         MalformedError: A field is out of range, or the header would not fit the tag area.
     """
-    buffer.tag_used = tag.encode_into(buffer.tag)
+    size = tag.encode_into(buffer.tag)
+    buffer.tag_used = size
+    _last[0] = (bytes(buffer.tag[:size]), tag)
 
 
 def top_transform(tag: TagHeader) -> int | None:

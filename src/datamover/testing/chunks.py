@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from datamover.codec.checksum import append_checksum
 from datamover.codec.cipher import Cipher

@@ -13,8 +13,9 @@ Source: docs/spec/wire-format.md, "Extensions"; SPEC G4, H10.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from datamover.errors import MalformedError
 
@@ -27,8 +28,7 @@ _HEAD: Final = struct.Struct("<HH")
 _WHAT: Final = "extension"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extension:
+class Extension(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One value that travels in a header.
 
     Attributes:

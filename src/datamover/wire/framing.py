@@ -11,9 +11,10 @@ Source: docs/spec/wire-format.md, "Framings"; seed FIGs. 12 and 13; SPEC H2-H9.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from datamover.errors import MalformedError
 from datamover.ids import BlockNumber, ChunkNumber

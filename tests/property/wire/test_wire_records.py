@@ -90,7 +90,7 @@ def test_extensions_survive(items):
 
 @given(tags, st.integers(0, 3))
 def test_storing_a_block_does_not_change_what_is_authenticated(tag, layer):
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     archive = bytes(16)
     stored = replace(tag, crc=1, chunk=2, origin=3, length=4)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from datamover.codec.keys import KdfParameters
 from datamover.errors import ArchiveMissingError, FormatError, PassphraseError, SealError

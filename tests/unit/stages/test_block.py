@@ -34,6 +34,24 @@ def test_a_tag_that_was_set_is_got_back():
     assert get_tag(buffer) == tag
 
 
+def test_a_tag_that_was_just_written_is_not_decoded_again():
+    buffer = make_buffer(b"payload")
+    tag = TagHeader(kind=TagKind.DATA, block=BlockNumber(3), length=Bytes(7), plain=Bytes(7))
+    set_tag(buffer, tag)
+
+    assert get_tag(buffer) is tag
+
+
+def test_a_tag_that_another_task_wrote_is_read_whatever_was_known():
+    buffer = make_buffer(b"payload")
+    tag = TagHeader(kind=TagKind.DATA, block=BlockNumber(3), length=Bytes(7), plain=Bytes(7))
+    set_tag(buffer, tag)
+    other = TagHeader(kind=TagKind.DATA, block=BlockNumber(4), length=Bytes(7), plain=Bytes(7))
+    buffer.tag_used = other.encode_into(buffer.tag)
+
+    assert get_tag(buffer) == other
+
+
 def test_a_tag_of_another_payload_is_refused():
     buffer = make_buffer(b"payload")
     set_tag(

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as retagged
 
 from datamover.codec.cipher import Cipher, make_nonce
 from datamover.errors import RoomError, SequenceError, UsageError
@@ -227,7 +228,7 @@ def test_a_flipped_bit_in_ciphertext_or_seal_drops_the_block_and_no_other(cipher
 def test_a_changed_fact_of_the_tag_drops_the_block(change):
     tag, payload = one(encrypt, tagged(TEXT, private=(SECRET,)), SEAL)
     assert tag.transforms == (Transform(id=16, parameter=0, length=Bytes(12800), inner=26),)
-    port = run(decrypt, [(replace(tag, **change), payload)], OPEN)
+    port = run(decrypt, [(retagged(tag, **change), payload)], OPEN)
 
     assert port.outputs == []
     assert len(port.noticed("damaged")) == 1
@@ -245,7 +246,7 @@ def test_another_key_or_archive_opens_nothing(settings):
 
 def test_what_storing_changes_does_not_break_a_seal():
     tag, payload = one(encrypt, tagged(TEXT), SEAL)
-    moved = replace(tag, chunk=ChunkNumber(9), crc=5)
+    moved = retagged(tag, chunk=ChunkNumber(9), crc=5)
 
     assert one(decrypt, (moved, payload), OPEN)[1] == TEXT
 
@@ -258,7 +259,7 @@ def test_nonsense_under_a_matching_seal_drops_the_block():
     size = Cipher(16, bytes.fromhex(KEY)).seal(
         make_nonce(0, plain.block), facts, memoryview(data), len(TEXT) + 3
     )
-    port = run(decrypt, [(replace(plain, length=size, transforms=(step,)), bytes(data))], OPEN)
+    port = run(decrypt, [(retagged(plain, length=size, transforms=(step,)), bytes(data))], OPEN)
 
     assert port.outputs == []
     assert len(port.noticed("damaged")) == 1
@@ -266,7 +267,7 @@ def test_nonsense_under_a_matching_seal_drops_the_block():
 
 def test_private_extensions_beside_a_seal_are_not_believed():
     tag, payload = one(encrypt, tagged(TEXT, private=(SECRET,)), SEAL)
-    forged = replace(tag, private=(Extension(id=1, value=b"forged"),))
+    forged = retagged(tag, private=(Extension(id=1, value=b"forged"),))
 
     assert one(decrypt, (forged, payload), OPEN)[0].private == (SECRET,)
 
@@ -310,7 +311,7 @@ def test_a_block_too_short_for_its_checksum_is_dropped(size):
 
 def test_a_checksum_of_another_length_is_dropped():
     tag, payload = one(checksum, tagged(TEXT))
-    lying = replace(tag, transforms=(Transform(id=32, length=Bytes(1)),))
+    lying = retagged(tag, transforms=(Transform(id=32, length=Bytes(1)),))
 
     assert run(verify, [(lying, payload)]).outputs == []
 
@@ -320,7 +321,7 @@ def test_a_checksum_of_another_length_is_dropped():
 def test_a_lie_about_the_length_drops_the_block(codec, claimed):
     tag, payload = one(compress, tagged(TEXT), compress.Settings(codec=codec))
     (step,) = tag.transforms
-    lying = replace(tag, plain=Bytes(claimed), transforms=(replace(step, length=Bytes(claimed)),))
+    lying = retagged(tag, plain=Bytes(claimed), transforms=(retagged(step, length=Bytes(claimed)),))
     port = run(expand, [(lying, payload), (tag, payload)])
 
     assert [out.payload for out in port.outputs] == [TEXT]
@@ -330,6 +331,6 @@ def test_a_lie_about_the_length_drops_the_block(codec, claimed):
 
 def test_a_block_whose_plain_length_is_another_is_dropped():
     tag, payload = one(compress, tagged(TEXT))
-    port = run(expand, [(replace(tag, plain=Bytes(5)), payload)])
+    port = run(expand, [(retagged(tag, plain=Bytes(5)), payload)])
 
     assert port.outputs == []

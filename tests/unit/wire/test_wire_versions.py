@@ -85,7 +85,7 @@ def test_another_record_is_another_record_even_when_it_is_damaged():
     ],
 )
 def test_what_does_not_fit_is_refused_where_it_is_written(change):
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     with pytest.raises(MalformedError):
         encode(replace(TAG, **change))

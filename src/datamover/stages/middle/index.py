@@ -9,8 +9,10 @@ Source:     docs/ARCHITECTURE.md, "One block's journey"; docs/spec/entry-table.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from datamover.files.listing import (
     FIRST_PATH_MAX,

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from datamover.codec.content import entropy, sniff
 from datamover.codec.inspection import Inspection
