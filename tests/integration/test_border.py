@@ -7,118 +7,67 @@ takes connections in, and cuts them on demand.
 from __future__ import annotations
 
 import os
+import socket
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from datamover.monitor.supervisor import Monitor
-from datamover.pipe.spec import Mode, PipeSpec, StageSpec
-from datamover.testing.porter import Porter
-from datamover.testing.stages import count, digest, gather
+from datamover.errors import (
+    PeerLostError,
+    PeerUnreachableError,
+    StageFailedError,
+    UsageError,
+)
+from datamover.link.door import door_path
+from datamover.pipe.spec import Mode
+from datamover.testing.border import TwoSides
+from datamover.testing.stages import gather
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from datamover.monitor.live import LivePipe
-
-COUNT = 200
-SIZE = 20_000
-
-
-class Both:
-    """Two pipes with a border between them."""
-
-    def __init__(self, runtime: str) -> None:
-        self.porter = Porter(runtime)
-        self.token = os.urandom(16)
-        self.secret = os.urandom(32).hex()
-        self.door = f"{runtime}/door-{self.token.hex()}"
-        self.monitors = (Monitor(), Monitor())
-        self.notices: list[tuple[str, str, dict[str, object]]] = []
-        self.left: LivePipe | None = None
-        self.right: LivePipe | None = None
-
-    def settings(self, **more: object) -> dict[str, object]:
-        return {
-            "token": self.token.hex(),
-            "secret": self.secret,
-            "protection": "clear",
-            "stall_s": 1.0,
-            "patience_s": 5.0,
-            **more,
-        }
-
-    def start(self, *, mode: Mode = Mode.THREAD, window: int = 6, pool: int = 6, **more) -> None:
-        heads = more.pop("head", count.stage(count=COUNT, size=SIZE))
-        tails = more.pop("tail", gather.stage())
-        dials = {"dial": [self.porter.address]} | more.pop("dials", {})
-        here = self.settings(**more, **dials)
-        there = self.settings(**more, door=self.door)
-        receive = StageSpec(use="net_receive", settings=there, share=window)
-        send = StageSpec(use="net_send", settings=here)
-        self.right = self._start(1, [receive, tails], window, mode)
-        self.right.wait_ready()
-        self.left = self._start(0, [heads, send], pool, mode)
-
-    def _start(self, side: int, stages: list[StageSpec], buffers: int, mode: Mode) -> LivePipe:
-        return self.monitors[side].start(
-            PipeSpec(
-                name="border", stages=stages, buffers=buffers, buffer_size=SIZE + 100, mode=mode
-            ),
-            on_notice=lambda stage, _, kind, facts: self.notices.append((stage, kind, dict(facts))),
-        )
-
-    def step(self, limit: float = 30.0, until=lambda: False) -> None:
-        deadline = time.monotonic() + limit
-        while not (self.left.is_over and self.right.is_over) and not until():
-            assert time.monotonic() < deadline, (self.notices[-20:], self.left, self.right)
-            for monitor in self.monitors:
-                monitor.step(0.01)
-
-    def told(self, stage: str, kind: str) -> list[dict[str, object]]:
-        return [facts for name, what, facts in self.notices if (name, what) == (stage, kind)]
-
-    def check(self, numbers: int = COUNT) -> dict[str, object]:
-        """Everything has come, in order; return what the sender left."""
-        self.step()
-        sent = self.left.outcome().results["net_send"][0]
-        right = self.right.outcome().results
-        assert right["gather"][0]["digest"] == digest(range(numbers))
-        assert right["gather"][0]["grew"]
-        assert right["net_receive"][0] == {"blocks": numbers, "bytes": sent["bytes"]}
-        assert sent["blocks"] == numbers
-        return dict(sent)
-
-    def close(self) -> None:
-        for monitor in self.monitors:
-            monitor.close()
-        self.porter.close()
+USHER = """
+import os, sys
+from datamover.link.door import hand_over
+hello = os.read(0, 64)
+with hand_over(sys.argv[1], hello, [0, 1]) as door:
+    door.settimeout(None)
+    door.recv(1)
+"""
 
 
 @pytest.fixture
-def both(tmp_path) -> Iterator[Both]:
-    found = Both(str(tmp_path))
-    yield found
-    found.close()
+def both(tmp_path) -> Iterator[TwoSides]:
+    with TwoSides(str(tmp_path)) as found:
+        yield found
 
 
 @pytest.mark.parametrize("protection", ["clear", "sealed", "authenticated"])
-def test_what_is_sent_arrives(both: Both, protection: str) -> None:
+def test_what_is_sent_arrives(both: TwoSides, protection: str) -> None:
     both.start(protection=protection)
 
-    assert both.check()["resent"] == 0
+    assert both.check() == 0
+    assert not both.notices
 
 
 @pytest.mark.processes
-def test_what_processes_send_arrives(both: Both) -> None:
+def test_what_processes_send_arrives(both: TwoSides) -> None:
     both.start(mode=Mode.PROCESS, protection="sealed", paths=2)
 
-    assert both.check()["resent"] == 0
+    assert both.check() == 0
+
+
+@pytest.mark.parametrize("numbers", [0, 1])
+def test_a_stream_of_nothing_ends_too(both: TwoSides, numbers: int) -> None:
+    both.start(numbers=numbers, paths=3)
+
+    assert both.check() == 0
 
 
 @pytest.mark.parametrize("paths", [2, 3, 5, 8, 16])
-def test_the_number_of_paths_does_not_matter(both: Both, paths: int) -> None:
+def test_the_number_of_paths_does_not_matter(both: TwoSides, paths: int) -> None:
     both.start(paths=paths, protection="sealed")
     both.check()
 
@@ -127,24 +76,171 @@ def test_the_number_of_paths_does_not_matter(both: Both, paths: int) -> None:
     assert opened
 
 
+@pytest.mark.parametrize(("window", "pool"), [(2, 2), (2, 9), (9, 2)])
+def test_the_smallest_pools_are_enough(both: TwoSides, window: int, pool: int) -> None:
+    both.start(paths=4, window=window, pool=pool, numbers=100)
+
+    assert both.check() == 0
+
+
+def test_a_slow_end_slows_the_beginning_and_loses_nothing(both: TwoSides) -> None:
+    both.start(paths=2, numbers=60, tail=gather.stage(delay_s=0.01))
+
+    assert both.check() == 0
+
+
 @pytest.mark.parametrize("protection", ["clear", "sealed"])
-def test_paths_that_are_cut_cost_what_they_carried(both: Both, protection: str) -> None:
-    both.start(
-        paths=3,
-        protection=protection,
-        head=count.stage(count=COUNT, size=SIZE, delay_s=0.005),
-    )
+def test_paths_that_are_cut_cost_what_they_carried(both: TwoSides, protection: str) -> None:
+    both.start(paths=3, protection=protection, delay_s=0.01)
     cuts = 0
-    while not both.left.is_over:
+    while cuts < 4 and not both.left.is_over:
         due = 3 * (cuts + 1)
         both.step(until=lambda due=due: len(both.porter.connections) >= due)
-        if cuts < 4:
-            both.porter.cut()
-            cuts += 1
-        else:
-            break
-    sent = both.check()
+        both.porter.cut()
+        cuts += 1
 
-    assert cuts
-    assert sent["resent"] <= cuts * 6
-    assert both.told("net_send", "path lost")
+    assert both.check() <= cuts * 6
+    assert cuts > 1
+    assert both.told("path lost", "net_send")
+
+
+def test_a_border_waits_for_its_paths_to_come_back(both: TwoSides) -> None:
+    both.start(paths=2, delay_s=0.01)
+    both.step(until=lambda: len(both.porter.connections) >= 2)
+    both.porter.turns_away = True
+    both.porter.cut()
+    both.step(until=lambda: len(both.told("path refused", "net_send")) >= 4)
+    both.porter.turns_away = False
+
+    assert both.check() <= 6
+    assert "closed before its hello" in both.told("path refused", "net_send")[0]
+
+
+def test_the_receiver_may_dial(both: TwoSides) -> None:
+    """Who dials does not depend on the way the data goes: the doors change sides."""
+    both._numbers = 200
+    door = {"door": door_path(both.runtime, both.token)}
+    both.start_left(200, 20_000, 0.0, 6, Mode.THREAD, {**door, "protection": "sealed", "paths": 3})
+    both.left.wait_ready()
+    receive = {"door": "", "dial": [both.address], "protection": "sealed", "paths": 3}
+    both.start_right(20_000, 6, Mode.THREAD, None, receive)
+
+    assert both.check() == 0
+
+
+@pytest.mark.processes
+def test_a_program_may_carry_a_path(both: TwoSides) -> None:
+    """As a remote shell does: its standard input and output are the path."""
+    usher = [sys.executable, "-c", USHER, both.runtime]
+    both.start(here={"command": usher}, paths=2, numbers=400)
+
+    assert both.check() == 0
+    assert not both.porter.connections
+
+
+def test_paths_go_out_by_the_addresses_that_were_given(both: TwoSides) -> None:
+    both.start(paths=3, here={"via": ["127.0.0.5", "127.0.0.6"]}, delay_s=0.005, numbers=50)
+    seen: set[str] = set()
+
+    def look() -> bool:
+        for one in list(both.porter.connections):
+            try:
+                seen.add(one.getpeername()[0])
+            except OSError:
+                continue
+        return len(both.porter.connections) >= 3
+
+    both.step(until=look)
+    both.check()
+    assert seen == {"127.0.0.5", "127.0.0.6"}
+
+
+def test_an_interface_that_is_not_there_is_said(both: TwoSides) -> None:
+    both.start(here={"via": ["nonesuch0"], "patience_s": 0.5}, there={"patience_s": 0.5})
+    both.step()
+
+    with pytest.raises(StageFailedError) as caught:
+        both.left.outcome()
+    assert caught.value.cause_code == PeerUnreachableError.code
+    assert "No such device" in caught.value.cause
+
+
+def test_nobody_there_is_said_after_the_patience(both: TwoSides) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        both.address = f"127.0.0.1:{free.getsockname()[1]}"
+    both.start(patience_s=0.5)
+    both.step()
+
+    for pipe, words in ((both.left, "Connection refused"), (both.right, "no path for 0.5 s")):
+        with pytest.raises(StageFailedError, match=words) as caught:
+            pipe.outcome()
+        assert caught.value.cause_code == PeerUnreachableError.code
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("killed", ["net_send", "net_receive"])
+def test_a_stage_that_is_killed_ends_the_other_side(both: TwoSides, killed: str) -> None:
+    both.start(mode=Mode.PROCESS, paths=2, delay_s=0.01, numbers=-1, patience_s=1.0)
+    both.step(until=lambda: len(both.left.paths) == 2 and len(both.right.paths) == 2)
+    victim, other = (both.left, both.right) if killed == "net_send" else (both.right, both.left)
+    place = [stage.name for stage in victim.layout.stages].index(killed)
+    task = next(task.id for task in victim.layout.tasks if task.stage == place)
+    os.kill(victim.pids[task], 9)
+    start = time.monotonic()
+    both.step(limit=15.0)
+
+    assert time.monotonic() - start < 10.0
+    with pytest.raises(StageFailedError) as caught:
+        other.outcome()
+    assert caught.value.cause_code == PeerLostError.code
+    assert "no path for 1 s" in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"token": "00"}, "token is not 16 bytes"),
+        ({"secret": "zz"}, "secret is not 32 bytes"),
+        ({"protection": "hope"}, "no protection 'hope'"),
+        ({"paths": 0}, "paths is 0"),
+        ({"paths": 17}, "paths is 17"),
+        ({"stall_s": 0}, "more than 0"),
+        ({"dial": ["nowhere"]}, "no address: 'nowhere'"),
+        ({"dial": ["vault:99999"]}, "no address: 'vault:99999'"),
+        ({"dial": ["a:1"], "door": "/d"}, "one of: dial, command, door"),
+        ({"dial": []}, "one of: dial, command, door"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(both: TwoSides, wrong, words: str) -> None:
+    both.start_left(1, 100, 0.0, 4, Mode.THREAD, wrong)
+    both.step()
+
+    with pytest.raises(StageFailedError, match=words) as caught:
+        both.left.outcome()
+    assert caught.value.cause_code == UsageError.code
+    assert both.secret.hex() not in str(caught.value)
+
+
+def test_a_block_that_the_other_side_has_no_room_for_is_said(both: TwoSides) -> None:
+    both.start_right(1000, 4, Mode.THREAD, None, {})
+    both.start_left(5, 20_000, 0.0, 4, Mode.THREAD, {})
+    both.step(until=lambda: both.left.is_over)
+
+    with pytest.raises(StageFailedError, match="a block at the other side: needs 20000"):
+        both.left.outcome()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rate", "size", "numbers"), [(400_000, 1 << 20, 2), (20_000_000, 50_000, 1500)]
+)
+def test_a_limit_holds(both: TwoSides, rate: int, size: int, numbers: int) -> None:
+    both._numbers = numbers
+    both.start_right(size, 6, Mode.THREAD, None, {"paths": 2})
+    both.start_left(numbers, size, 0.0, 6, Mode.THREAD, {"paths": 2})
+    both.left.set_limit(rate)
+    start = time.monotonic()
+    both.check()
+    seconds = time.monotonic() - start
+
+    assert numbers * size / seconds == pytest.approx(rate, rel=0.08)

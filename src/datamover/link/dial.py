@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.errors import DataMoverError, PeerUnreachableError, UsageError
+from datamover.link.channel import as_socket, tune
 from datamover.link.greeting import Asked, Carrier, Opened, Terms, ask, conclude, reason_of
 from datamover.wire.frame import HELLO_SIZE
 
@@ -180,7 +181,7 @@ class Dialer:
         turn = self._turn(attempt)
         host, port = self._addresses[turn % len(self._addresses)]
         via = self._target.via[attempt.path % len(self._target.via)] if self._target.via else ""
-        attempt.carrier = _connect(host, port, via, self._name(attempt))
+        attempt.carrier = _connect(host, port, via, self._name(attempt), self._target.send_buffer)
         attempt.is_connecting = True
         return None
 
@@ -196,7 +197,8 @@ class Dialer:
         carrier = attempt.carrier
         assert carrier is not None  # noqa: S101 - the caller has looked
         if attempt.is_connecting:
-            with socket.socket(fileno=os.dup(carrier.reader)) as connection:
+            with as_socket(carrier.reader) as connection:
+                assert connection is not None  # noqa: S101 - it is being connected
                 status = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if status:
                 raise OSError(status, os.strerror(status))
@@ -217,16 +219,6 @@ class Dialer:
         return Opened(carrier, agreed)
 
 
-def tune(descriptor: int, *, send_buffer: int = 0) -> None:
-    """Make a path's descriptor non-blocking and, where it is a TCP connection, quick to answer."""
-    os.set_blocking(descriptor, False)
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
-        if connection.family in {socket.AF_INET, socket.AF_INET6}:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if send_buffer:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-
-
 def _parse(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -235,7 +227,7 @@ def _parse(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _connect(host: str, port: int, via: str, name: str) -> Carrier:
+def _connect(host: str, port: int, via: str, name: str, send_buffer: int) -> Carrier:
     """Begin to connect; names are looked up here, which may take the system's time for it."""
     local, device = _local(via)
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -246,7 +238,7 @@ def _connect(host: str, port: int, via: str, name: str) -> Carrier:
     family, kind, protocol, _, address = found[0]
     connection = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
     try:
-        tune(connection.fileno())
+        tune(connection.fileno(), send_buffer=send_buffer)
         if device:
             option = device.encode() + b"\0"
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, option)

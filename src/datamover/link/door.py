@@ -26,7 +26,7 @@ from datamover.errors import (
     PeerUnreachableError,
     UsageError,
 )
-from datamover.link.dial import tune
+from datamover.link.channel import shut, tune
 from datamover.link.greeting import Carrier, Opened, Terms, answer, reason_of
 from datamover.wire.frame import HELLO_SIZE, decode_hello
 
@@ -183,6 +183,7 @@ class Door:
         except (OSError, DataMoverError) as error:
             self.refusals.append((path, reason_of(error)))
             for one in descriptors:
+                shut(one)
                 os.close(one)
             guest.close()
             return None

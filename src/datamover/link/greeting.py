@@ -7,13 +7,12 @@ Source: docs/spec/link-protocol.md, 2; DESIGN D8.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from datamover.errors import DataMoverError, PeerRefusedError
+from datamover.link.channel import shut
 from datamover.link.seal import Direction, Side, derive_key, proof_fits, proved
 from datamover.wire.frame import Hello, Protection, decode_hello
 
@@ -82,8 +81,7 @@ class Carrier(NamedTuple):
         """Close the descriptors, then what stands behind them; the other side sees it at once."""
         for one in {self.reader, self.writer}:
             # Whoever handed it over may still have a duplicate, which would keep it open.
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(one)) as connection:
-                connection.shutdown(socket.SHUT_RDWR)
+            shut(one)
             os.close(one)
         self.release()
 

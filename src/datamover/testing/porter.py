@@ -28,6 +28,7 @@ class Porter:
     Attributes:
         address: Where, as a stage is told it.
         connections: Every connection that came, in order.
+        hellos: The first bytes of each that was passed on.
         refused: Why those that were passed to nobody were not.
         turns_away: Close whatever comes.
     """
@@ -40,6 +41,7 @@ class Porter:
             receive_buffer: Bytes that the kernel may hold of each connection; 0: as it sees fit.
         """
         self.connections: list[socket.socket] = []
+        self.hellos: list[bytes] = []
         self.refused: list[str] = []
         self.turns_away = False
         self._runtime = runtime
@@ -86,13 +88,17 @@ class Porter:
             except OSError:
                 return
             self.connections.append(connection)
-            if self.turns_away:
-                connection.shutdown(socket.SHUT_RDWR)
-                continue
-            connection.settimeout(5)
             try:
-                hello = connection.recv(HELLO_SIZE, socket.MSG_WAITALL)
-                hand_over(self._runtime, hello, [connection.fileno()]).close()
+                if not self.turns_away:
+                    self._pass_on(connection)
+                    continue
             except (OSError, DataMoverError) as error:
                 self.refused.append(str(error))
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def _pass_on(self, connection: socket.socket) -> None:
+        connection.settimeout(5)
+        hello = connection.recv(HELLO_SIZE, socket.MSG_WAITALL)
+        self.hellos.append(hello)
+        hand_over(self._runtime, hello, [connection.fileno()]).close()

@@ -26,6 +26,7 @@ from datamover.errors import (
     SecurityError,
 )
 from datamover.link.border import Border, BorderSettings
+from datamover.link.channel import shut
 from datamover.link.greeting import Carrier
 from datamover.link.limit import Limit
 from datamover.link.path import Outlet, SmallFrames
@@ -362,18 +363,12 @@ class _Sending:
             with contextlib.suppress(PeerError):
                 line.outlet.put_small(line.sealer.small(Kind.DONE))
                 line.outlet.push()
-            _shut(line.carrier.writer)
+            shut(line.carrier.writer, socket.SHUT_WR)
         while self._lines and (left := deadline - time.monotonic()) > 0:
             masks = dict.fromkeys(self._readers, select.POLLIN)
             for descriptor, _ in self._border.wait(masks, left, Wait.OUTPUT):
                 if descriptor in self._readers and _is_closed(descriptor):
                     self._remove(self._readers[descriptor])
-
-
-def _shut(descriptor: int) -> None:
-    """End the stream to the other side; what it still says can be read."""
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
-        connection.shutdown(socket.SHUT_WR)
 
 
 def _is_closed(descriptor: int) -> bool:
