@@ -269,11 +269,16 @@ class NoPipeError(PipeError):
         return f"no pipe is called {self.pipe}"
 
 
+@dataclass(eq=False, kw_only=True)
 class StopRequestedError(PipeError):
     """The monitor asked this task to end while it worked or waited; nothing was taken."""
 
     code = "pipe.stopped"
     exit_status = 75
+    reason: str = "the pipe was stopped"
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @dataclass(eq=False, kw_only=True)

@@ -140,6 +140,37 @@ COMMANDS: Final = (
         examples=("datamover pipe show pipe.toml",),
     ),
     Command(
+        words=("status",),
+        function=_at("status:status"),
+        usage="[PIPE] [--on [USER@]HOST] [--rsh COMMAND] [--remote-command COMMAND]",
+        summary="Say what the pipes of this machine do, or of another.",
+        examples=("datamover status", "datamover status backup --on vault"),
+    ),
+    Command(
+        words=("top",),
+        function=_at("top:top"),
+        usage=(
+            "[--every SECONDS] [--count N] [--on [USER@]HOST] [--rsh COMMAND] "
+            "[--remote-command COMMAND]"
+        ),
+        summary="Show what the pipes of this machine do, or of another, until Ctrl-C.",
+        examples=("datamover top", "datamover top --on vault --every 5"),
+    ),
+    Command(
+        words=("stop",),
+        function=_at("stop:stop"),
+        usage="PIPE [--on [USER@]HOST] [--rsh COMMAND] [--remote-command COMMAND]",
+        summary="Stop a pipe that runs, on every machine that it runs on.",
+        examples=("datamover stop backup-4711",),
+    ),
+    Command(
+        words=("limit",),
+        function=_at("stop:limit"),
+        usage="PIPE RATE|none [--on [USER@]HOST] [--rsh COMMAND] [--remote-command COMMAND]",
+        summary="Limit what a pipe sends to other machines, while it runs.",
+        examples=("datamover limit copy-4711 200MB/s", "datamover limit copy-4711 none"),
+    ),
+    Command(
         words=("monitor",),
         function=_at("monitor:monitor"),
         usage="[--listen ADDRESS]... [--drain SECONDS] [--log-json]",

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from datamover.cli.measure import readable
 from datamover.cli.status import Status
-from datamover.errors import DataMoverError, Fact, StageFailedError, facts
+from datamover.errors import DataMoverError, Fact, PeerRefusedError, StageFailedError, facts
 
 __all__ = ["Problem"]
 
@@ -44,6 +44,14 @@ class Problem:
                     code=error.code,
                     text=str(error),
                     hint=error.cause_hint or (_DEBUG if unforeseen else error.hint),
+                    status=error.cause_status,
+                    facts=facts(error),
+                )
+            case PeerRefusedError():
+                return cls(
+                    code=error.code,
+                    text=str(error),
+                    hint=readable(error.cause_hint),
                     status=error.cause_status,
                     facts=facts(error),
                 )

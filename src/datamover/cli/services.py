@@ -5,8 +5,11 @@ Source: docs/spec/control-protocol.md, section 5.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from datamover.link.places import runtime_folder
+from datamover.monitor.here_service import HereService
+from datamover.monitor.permit import Everything, Permit
 from datamover.mover.depot_service import DepotService
 
 if TYPE_CHECKING:
@@ -14,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from datamover.monitor.worker import Method, Service
-    from datamover.mover.depot_service import Permit
 
 __all__ = ["services"]
 
@@ -33,13 +35,26 @@ class _Together:
             part.close()
 
 
-def services(permit: Permit | None = None) -> Service:
+class _Depots(Permit, Protocol):
+    """What a member may do with pipes, and with stores."""
+
+    def depot(self, action: str, folder: Path) -> None:
+        """May it do this with the store in ``folder``?"""
+        ...
+
+
+def services(permit: _Depots | None = None) -> Service:
     """Make the services of one conversation.
 
     Args:
         permit: What the other side may do; None: it is the user whose processes run here.
     """
-    return _Together([DepotService(permit or _permit_everything)])
+    return _Together(
+        [
+            DepotService(permit.depot if permit else _permit_everything),
+            HereService(runtime_folder(), permit or Everything()),
+        ]
+    )
 
 
 def _permit_everything(action: str, place: Path) -> None:

@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import struct
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -29,7 +28,7 @@ from datamover.errors import (
 from datamover.link.acceptance import Accepted, accept_secure
 from datamover.link.events import warn
 from datamover.monitor.patience import PATIENCE
-from datamover.monitor.runtime import short
+from datamover.monitor.runtime import short, user_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,12 +37,11 @@ if TYPE_CHECKING:
     from datamover.link.address import Address
     from datamover.monitor.patience import Patience
 
-__all__ = ["Handlers", "Listener", "user_of"]
+__all__ = ["Handlers", "Listener"]
 
 _TLS: Final = 0x16
 _PATH: Final = b"DMPH"
 _HELLO: Final = 64
-_CREDENTIALS: Final = struct.Struct("3i")
 _MOST_STRANGERS: Final = 128
 _MOST_GUESTS: Final = 512
 _PAUSE_S: Final = 0.2
@@ -257,12 +255,6 @@ class Listener:
 
 Serving = Coroutine[None, None, None]
 Serve = Callable[[socket.socket, str], Serving]
-
-
-def user_of(connection: socket.socket) -> int:
-    """Return the user at the other end of a Unix socket, as the kernel knows it."""
-    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(found)[1])
 
 
 @contextlib.contextmanager

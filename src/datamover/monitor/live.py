@@ -225,7 +225,7 @@ class LivePipe:
         if self._core.culprit >= 0:
             raise self._failure or self._death(self._core.culprit, self._core.reason)
         if self._core.reason != "finished":
-            raise StopRequestedError
+            raise StopRequestedError(reason=f"the pipe was {self._core.reason}")
         results = {
             stage.name: tuple(
                 self._results.get(task.id, {}) for task in self.layout.tasks if task.stage == place

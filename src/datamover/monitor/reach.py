@@ -24,6 +24,7 @@ from datamover.errors import (
 from datamover.monitor.channel import ShellChannel, SocketChannel
 from datamover.monitor.patience import PATIENCE
 from datamover.monitor.peer import Peer
+from datamover.monitor.runtime import short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,19 +132,21 @@ def reach(host: Host, *, means: Means, purpose: str = "", patience: Patience = P
     return _through_shell(host, means, purpose, patience)
 
 
-def reach_socket(path: Path | str, *, name: str, patience: Patience = PATIENCE) -> Peer:
+def reach_socket(path: Path, *, name: str, patience: Patience = PATIENCE) -> Peer:
     """Begin a conversation over a Unix socket of this machine.
 
     Raises:
-        PeerUnreachableError: Nobody is there.
+        PeerUnreachableError: Nobody is there, or does not answer in time.
         PeerRefusedError: It will not talk.
         PeerProtocolError: What answers is no datamover.
 
     Blocking: until the answer, at most ``patience.opening_s``.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(patience.opening_s)
     try:
-        connection.connect(os.fspath(path))
+        with short(path) as at:
+            connection.connect(at)
     except OSError as error:
         connection.close()
         reason = f"{path}: {error.strerror or error}"

@@ -13,19 +13,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import socket
+import struct
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from datamover.errors import RunningError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-__all__ = ["lock", "monitor_socket", "pipe_socket", "pipe_sockets", "short", "sweep"]
+__all__ = [
+    "bind_pipe_socket",
+    "lock",
+    "monitor_socket",
+    "pipe_sockets",
+    "short",
+    "sweep",
+    "user_of",
+]
 
+_CREDENTIALS: Final = struct.Struct("3i")
 _LOCK: Final = "monitor.lock"
 _MONITOR: Final = "monitor.sock"
 _PIPES: Final = "pipes"
@@ -38,11 +49,30 @@ def monitor_socket(runtime: Path) -> Path:
     return runtime / _MONITOR
 
 
-def pipe_socket(runtime: Path) -> Path:
-    """Return where this process listens while it runs pipes; the folder is made."""
+def bind_pipe_socket(listening: socket.socket, runtime: Path) -> Path:
+    """Bind to this process's own name, and remove what the dead left; return the path.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
     folder = runtime / _PIPES
     folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"{os.getpid()}.sock"
+    mine = str(os.getpid())
+    names = {path.name for path in pipe_sockets(runtime) if _is_of(path) == mine}
+    for path in pipe_sockets(runtime):
+        if not Path("/proc", _is_of(path)).exists() or (
+            path.name in names and not is_listening(path)
+        ):
+            _removed(path)
+    number = itertools.count(1)
+    path = folder / f"{mine}.sock"
+    while path.exists():
+        # Another monitor of this process has the name.
+        path = folder / f"{mine}-{next(number)}.sock"
+    with short(path) as name:
+        listening.bind(name)
+    path.chmod(0o600)
+    return path
 
 
 def pipe_sockets(runtime: Path) -> list[Path]:
@@ -73,6 +103,15 @@ def lock(runtime: Path) -> Iterator[None]:
         yield  # the kernel takes the lock away with the process, however that ends
 
 
+def is_listening(path: Path) -> bool:
+    """Whether somebody listens at a socket; never blocks."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, short(path) as name:
+            return _connects(probe, name) in {0, errno.EAGAIN}
+    except FileNotFoundError:
+        return False
+
+
 def sweep(runtime: Path) -> list[str]:
     """Remove the sockets of processes that are no more; return their names.
 
@@ -91,6 +130,17 @@ def short(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
+
+
+def user_of(connection: socket.socket) -> int:
+    """Return the user at the other end of a Unix socket, as the kernel knows it."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(found)[1])
+
+
+def _is_of(path: Path) -> str:
+    """Return the process that a pipe socket is of."""
+    return path.stem.partition("-")[0]
 
 
 def _is_left(path: Path, old: float) -> bool:

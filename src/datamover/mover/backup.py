@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from datamover.errors import SourceError, UsageError
+from datamover.monitor.pipe_socket import asked
 from datamover.monitor.supervisor import Monitor
 from datamover.mover.count import Counts
 from datamover.mover.forecast import Forecast
@@ -88,7 +89,7 @@ def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch
     """
     roots = _roots(sources)
     codec = Codec.parse(settings.codec)
-    with Monitor(preload=list(WRITING_STAGES)) as monitor:
+    with Monitor(preload=list(WRITING_STAGES)) as monitor, asked(monitor):
         monitor.warm_up()
         if not settings.dry_run:
             store.unlock_soon()

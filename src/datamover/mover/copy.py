@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from datamover.errors import MalformedError, UsageError
 from datamover.files.leftover import RESUMABLE
 from datamover.files.printable import printable
+from datamover.monitor.pipe_socket import asked
 from datamover.monitor.supervisor import Monitor
 from datamover.mover.copying import PRELOAD, Deferred, Plan, copying, matching
 from datamover.mover.job import Job, processors
@@ -92,7 +93,7 @@ def copy(given: Sequence[str], to: str, settings: CopySettings, watch: Watch) ->
     found = look(to)
     chosen = target(named, to, found)
     check(named, chosen, found, settings)
-    with Monitor(preload=list(PRELOAD)) as monitor:
+    with Monitor(preload=list(PRELOAD)) as monitor, asked(monitor):
         monitor.warm_up()
         made = plan(named, chosen, found, settings, is_local=True)
         counts = "compare" if settings.dry_run else "place"

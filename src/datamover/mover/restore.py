@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from datamover.errors import ArchiveMissingError
 from datamover.files.selection import Selection, stand_ins
+from datamover.monitor.pipe_socket import asked
 from datamover.monitor.supervisor import Monitor
 from datamover.mover.damage import Damage
 from datamover.mover.declared import declared_transforms
@@ -76,7 +77,7 @@ def restore(
 
     Blocking: until everything is restored, and durable unless ``settings.sync`` is off.
     """
-    with Monitor(preload=list(READING_STAGES)) as monitor:
+    with Monitor(preload=list(READING_STAGES)) as monitor, asked(monitor):
         monitor.warm_up()
         store.unlock_soon()
         record = store.find(archive)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from datamover.catalog.rows import ArchiveState
 from datamover.errors import DamagedError
+from datamover.monitor.pipe_socket import asked
 from datamover.monitor.supervisor import Monitor
 from datamover.mover.damage import Damage
 from datamover.mover.declared import declared_transforms
@@ -45,7 +46,7 @@ def verify(store: Store, archive: str | None, watch: Watch) -> Summary:
     Blocking: until everything was read.
     """
     started = time.monotonic()
-    with Monitor(preload=list(READING_STAGES)) as monitor:
+    with Monitor(preload=list(READING_STAGES)) as monitor, asked(monitor):
         monitor.warm_up()
         store.unlock_soon()
         records = (

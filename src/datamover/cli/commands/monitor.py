@@ -51,7 +51,7 @@ def monitor(
         listen=tuple(Address.parse(one) for one in listen),
         drain_s=drain,
         permit_of=permit_of,
-        service_of=lambda peer: services(None if peer is None else permit_of(peer).depot),
+        service_of=lambda peer: services(None if peer is None else permit_of(peer)),
     )
     with Monitor() as pipes:
         run_daemon(pipes, options)

@@ -16,6 +16,7 @@ from datamover.cli.progress import Display
 from datamover.cli.render import show as render
 from datamover.cli.secret import take_from_environment
 from datamover.cli.status import of_notices
+from datamover.monitor.pipe_socket import asked
 from datamover.monitor.supervisor import Monitor, last_level_cache
 from datamover.mover.report import Notice
 from datamover.pipe.layout import lay_out
@@ -48,7 +49,7 @@ def run(
 
     # What we say must not end up in the data.
     with redirect_stdout(sys.stderr) if _writes_output(pipe) else nullcontext():
-        with Display(everywhere) as display, Monitor() as monitor:
+        with Display(everywhere) as display, Monitor() as monitor, asked(monitor):
             live = monitor.start(pipe, on_notice=notice)
             while not live.poll(_LOOK_EVERY_S):
                 display.progress(progress_of(live.statistics()))
