@@ -162,7 +162,8 @@ class Identity:
         make_folder(folder)
         told = msgspec.json.encode(_Home(addresses=[str(a) for a in home][:_ADDRESSES]))
         replace_file(folder / "home.json", told + b"\n", mode=PUBLIC)
-        _save_trust(folder, membership.authority, membership.revoked)
+        if not _has_newer_list(folder, membership):
+            _save_trust(folder, membership.authority, membership.revoked)
         chain = write_key(key) + write_certificate(membership.certificate, pem=True)
         # Last: where this file is, the machine is a member.
         replace_file(folder / "identity.pem", chain, mode=PRIVATE)
@@ -220,6 +221,18 @@ def _read(pem: bytes, *, what: str, with_list: bool) -> tuple[x509.Certificate, 
     except ValueError:
         raise MalformedError(what=what, reason="cannot be read") from None
     return certificate, revoked
+
+
+def _has_newer_list(folder: Path, membership: Membership) -> bool:
+    """Whether another process brought a newer list meanwhile, of the same authority."""
+    try:
+        trust = read_file(folder / "fleet.pem", most=_MOST, secret=False)
+        authority, revoked = _read(trust, what="fleet.pem", with_list=True)
+        ours, _ = read_list(revoked, membership.authority)
+    except (FileNotFoundError, MalformedError):
+        return False  # none, damaged, or of a fleet that this machine has left
+    given = write_certificate(membership.revoked, pem=False)
+    return authority == membership.authority and ours > read_list(given, authority)[0]
 
 
 def _save_trust(
