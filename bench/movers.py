@@ -39,9 +39,9 @@ class Mover:
 
     Attributes:
         needs: Programs that must be there.
-        prepare: run on the far machine before, not timed.
         serve: the far side, started before and not timed until then; "" for none.
         copy: the near side.
+        port: where the far side listens; 0: at $PORT, a new one for each run.
         ends: whether the far side ends with the transfer, and the time is until then.
         files: whether files arrive, which are compared with the source.
     """
@@ -49,8 +49,8 @@ class Mover:
     name: str
     copy: str
     needs: tuple[str, ...] = ()
-    prepare: str = ""
     serve: str = ""
+    port: int = 0
     ends: bool = False
     files: bool = True
 

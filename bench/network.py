@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
@@ -26,7 +27,7 @@ from data import large_tar, mean_size, small_files, warm
 from local import ratio
 from measure import Report, arguments, cache, compare, median, tool_version
 from movers import IPERF3, MBUFFER, PEERS, RSYNC, TAR_NC, Mover, available, iperf3
-from ours import CLEAR, LOCAL, SEALED, datamover_movers
+from ours import CLEAR, LOCAL, SEALED, datamover_movers, enroll
 from route import Route
 
 from datamover.testing.hosts import Network, hosts_available
@@ -100,9 +101,9 @@ class Bench:
 
     def case_loopback(self) -> None:
         source = large(self.root, self.given.megabytes)
-        route = Route(source=source, work=self.root)
         movers = (IPERF3, iperf3(2), *datamover_movers(("--paths", "2")), *PEERS, *LOCAL)
-        found = self.measure("loopback", route, movers)
+        with self.alone(source) as route:
+            found = self.measure("loopback", route, movers)
         for ours, rsync, mbuffer in ((CLEAR, 1.8, 2.5), (SEALED, 1.5, 2.0)):
             for other, wanted in ((RSYNC, rsync), (MBUFFER, mbuffer)):
                 self.faster("loopback", found, ours, other, wanted)
@@ -110,11 +111,11 @@ class Bench:
 
     def case_small(self) -> None:
         source = small(self.root, self.given.files)
-        route = Route(source=source, work=self.root)
         # rclone takes a millisecond and more for a file: seen with few, left out with many.
         peers = [mover for mover in PEERS if self.given.quick or "rclone" not in mover.name]
         movers = (*datamover_movers(("--paths", "2")), *peers, *LOCAL)
-        found = self.measure("small", route, movers, most=3)
+        with self.alone(source) as route:
+            found = self.measure("small", route, movers, most=3)
         for ours in (CLEAR, SEALED):
             for other in (RSYNC, TAR_NC):
                 self.faster("small", found, ours, other, 1.0)
@@ -126,8 +127,12 @@ class Bench:
             near, far = network.hosts
             links = [network.connect(near, far, mbit=mbit) for mbit in (200, 100)]
             route = self.between(network, source, links[0])
-            route.more["VIA"] = ",".join(link.name for link in links)
-            route.more["HOST2"] = links[1].address(far)
+            more = {
+                "VIA": ",".join(link.name for link in links),
+                "HOST2": links[1].address(far),
+            }
+            route.near_more |= more
+            route.far_more |= more
             movers = (
                 IPERF3,
                 both_links(),
@@ -168,22 +173,42 @@ class Bench:
             self.measure("delay", route, movers, most=3)
         shutil.rmtree(source)
 
+    @contextmanager
+    def alone(self, source: Path) -> Iterator[Route]:
+        """One machine twice, each time with its own settings; ports are its own where possible."""
+        with ExitStack() as stack:
+            prefix: tuple[str, ...] = ()
+            if hosts_available():
+                prefix = stack.enter_context(Network("one")).hosts[0].prefix
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dm-bench-"))
+            sides = [_side(Path(folder, name)) for name in ("near", "far")]
+            yield Route(
+                source=source,
+                work=self.root,
+                near=prefix,
+                far=prefix,
+                near_more=sides[0],
+                far_more=sides[1],
+            )
+
     def between(self, network, source: Path, link) -> Route:
         near, far = network.hosts
         return Route(
             source=source,
             work=self.root,
-            near=(*near.prefix, "env", *_settings(near)),
-            far=(*far.prefix, "env", *_settings(far)),
+            near=near.prefix,
+            far=far.prefix,
             host=link.address(far),
             near_host=link.address(near),
-            more={"RSH": network.remote_shell()},
+            near_more={**near.environment, "DATAMOVER_RSH": network.remote_shell()},
+            far_more=far.environment,
         )
 
     def measure(
         self, case: str, route: Route, movers: Sequence[Mover], *, most: int = 99
     ) -> dict[str, list[Cost]]:
         _, size = mean_size(route.source)
+        enroll(route)
         able = [mover for mover in movers if available(mover)]
         runs = min(self.given.runs, most)
         found = compare(runs, {mover.name: route.runner(mover, size) for mover in able})
@@ -234,8 +259,11 @@ def fields(mover: Mover) -> dict[str, object]:
     return {name: getattr(mover, name) for name in Mover.__slots__}
 
 
-def _settings(host) -> list[str]:
-    return [f"{name}={value}" for name, value in host.environment.items()]
+def _side(folder: Path) -> dict[str, str]:
+    parts = {"DATAMOVER_CONFIG": "config", "DATAMOVER_RUNTIME": "run", "TMPDIR": "tmp"}
+    for part in parts.values():
+        (folder / part).mkdir(parents=True, mode=0o700)
+    return {name: str(folder / part) for name, part in parts.items()}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from measure import Cost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from movers import Mover
 
@@ -42,7 +42,8 @@ class Route:
         far: And on the far one.
         host: The far machine's address.
         near_host: The near machine's address.
-        more: What else the commands find in their environment.
+        near_more: What else commands find in their environment on the near machine.
+        far_more: And on the far one.
         limit: Seconds after which a run has failed.
     """
 
@@ -52,7 +53,8 @@ class Route:
     far: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     near_host: str = "127.0.0.1"
-    more: dict[str, str] = field(default_factory=dict)
+    near_more: dict[str, str] = field(default_factory=dict)
+    far_more: dict[str, str] = field(default_factory=dict)
     limit: float = 300
     _numbers: count = field(default_factory=lambda: count(1))
     _checked: set[str] = field(default_factory=set)
@@ -74,30 +76,43 @@ class Route:
 
         return run
 
+    def run_far(self, command: str, *, given: str = "") -> str:
+        """Run a command on the far machine, return what it prints; not timed."""
+        return self._told((*self.far, *_SHELL, command), self.far_more, given)
+
+    def run_near(self, command: str, *, given: str = "") -> str:
+        """Run a command on the near machine, return what it prints; not timed."""
+        return self._told((*self.near, *_SHELL, command), self.near_more, given)
+
+    @contextmanager
+    def serving(self, command: str, port: int) -> Iterator[None]:
+        """Let the far machine run a command while something else is done."""
+        with (self.work / "serving").open("w+b") as log:
+            server = self._start(self.far, command, self._environment(self.far_more), log)
+            try:
+                self._wait_listening(server, port)
+                yield
+            finally:
+                _end(server)
+
     def _timed(self, mover: Mover, place: Path, port: int, size: int) -> Cost:
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)  # orphans' time counts too
-        environment = {
-            **os.environ,
-            "SRC": str(self.source),
+        run = {
             "DST": str(place / "dst"),
             "WORK": str(place),
-            "HOST": self.host,
-            "NEAR": self.near_host,
             "PORT": str(port),
             "BYTES": str(size),
-            **self.more,
         }
+        near, far = (self._environment({**one, **run}) for one in (self.near_more, self.far_more))
         with (place / "stderr").open("w+b") as log:
-            if mover.prepare:
-                self._start(self.far, mover.prepare, environment, log).wait(self.limit)
             others, before = _children(), os.times()
             server = None
             try:
                 if mover.serve:
-                    server = self._start(self.far, mover.serve, environment, log)
-                    self._wait_listening(server, port)
+                    server = self._start(self.far, mover.serve, far, log)
+                    self._wait_listening(server, mover.port or port)
                 start = time.monotonic()
-                client = self._start(self.near, mover.copy, environment, log)
+                client = self._start(self.near, mover.copy, near, log)
                 status = _wait(client, self.limit)
                 if server is not None and mover.ends and status == 0:
                     status = _wait(server, self.limit)
@@ -111,6 +126,23 @@ class Route:
             told = log.read().decode(errors="replace")[-2000:]
         cpu = sum(after[2:4]) - sum(before[2:4])
         return Cost(seconds, cpu, status, stderr=told)
+
+    def _environment(self, more: dict[str, str]) -> dict[str, str]:
+        places = {"SRC": str(self.source), "HOST": self.host, "NEAR": self.near_host}
+        return {**os.environ, **places, **more}
+
+    def _told(self, words: tuple[str, ...], more: dict[str, str], given: str) -> str:
+        done = subprocess.run(
+            words,
+            input=given,
+            capture_output=True,
+            text=True,
+            env=self._environment(more),
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{words[-1]}: status {done.returncode}: {done.stderr}")
+        return done.stdout
 
     def _start(self, prefix: tuple[str, ...], command: str, environment, log) -> subprocess.Popen:
         return subprocess.Popen(
