@@ -291,6 +291,7 @@ class StageFailedError(PipeError):
         sequence: The number it was working on; -1 when it held none.
         cause: What happened, in one line.
         cause_code: ``code`` of the error behind it; "signal", "exit" or "exception" otherwise.
+        machine: Where it ran; empty: here.
     """
 
     code = "pipe.stage-failed"
@@ -301,6 +302,7 @@ class StageFailedError(PipeError):
     cause_code: str = "exception"
     cause_status: int = 70
     cause_hint: str = ""
+    machine: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -309,7 +311,8 @@ class StageFailedError(PipeError):
 
     def __str__(self) -> str:
         at = f", sequence {self.sequence}" if self.sequence >= 0 else ""
-        return f"stage {self.stage}, instance {self.instance}{at}: {self.cause}"
+        where = f" on {self.machine}" if self.machine else ""
+        return f"stage {self.stage}{where}, instance {self.instance}{at}: {self.cause}"
 
 
 @dataclass(eq=False, kw_only=True)

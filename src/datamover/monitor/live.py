@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from datamover.monitor.supervisor import Monitor
     from datamover.pipe.layout import Layout, Task
 
-__all__ = ["Alias", "LivePipe", "Notify", "Outcome"]
+__all__ = ["Alias", "LivePipe", "Notify", "Outcome", "revived_failure"]
 
 Notify = Callable[[str, int, str, Mapping[str, object]], None]
 
@@ -163,6 +163,16 @@ class LivePipe:
         return task in self._alive
 
     @property
+    def failure(self) -> PipeError | None:
+        """Why the pipe failed; None while nothing is known against it.
+
+        Blocking: never.
+        """
+        if self._core.culprit < 0:
+            return None
+        return self._failure or self._death(self._core.culprit, self._core.reason)
+
+    @property
     def is_over(self) -> bool:
         """Whether every task has ended."""
         return self._core.state is State.STOPPED
@@ -222,8 +232,8 @@ class LivePipe:
 
     def outcome(self) -> Outcome:
         """Return what came of a pipe that is over; see ``wait``."""
-        if self._core.culprit >= 0:
-            raise self._failure or self._death(self._core.culprit, self._core.reason)
+        if (failure := self.failure) is not None:
+            raise failure
         if self._core.reason != "finished":
             raise StopRequestedError(reason=f"the pipe was {self._core.reason}")
         results = {
@@ -484,7 +494,7 @@ class LivePipe:
                     given if isinstance(given, Mapping) else {},
                 )
             case "failed":
-                failure = _failure(facts)
+                failure = revived_failure(facts)
                 if self._failure is None:
                     self._failure = failure
                 self._handle(TaskFailed(task, str(failure)))
@@ -549,7 +559,14 @@ def _receive(control: socket.socket) -> bytes | None:
             continue
 
 
-def _failure(facts: Mapping[str, object]) -> StageFailedError:
+def revived_failure(facts: Mapping[str, object], *, machine: str = "") -> StageFailedError:
+    """Make an error of what a task, or another machine, said of it; what is no fact is left out.
+
+    Args:
+        facts: As ``errors.facts`` returns them.
+        machine: Where it happened; empty: here.
+    """
+
     def text(name: str) -> str:
         return str(facts.get(name, ""))
 
@@ -565,4 +582,5 @@ def _failure(facts: Mapping[str, object]) -> StageFailedError:
         cause_code=text("cause_code"),
         cause_status=number("cause_status", 70),
         cause_hint=text("cause_hint"),
+        machine=machine,
     )

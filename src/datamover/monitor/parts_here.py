@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from datamover.errors import (
     MalformedError,
-    StageFailedError,
+    PipeError,
     StopRequestedError,
     UsageError,
     facts,
 )
 from datamover.monitor.account import part_of
 from datamover.monitor.core import State
+from datamover.monitor.doors import with_doors
 from datamover.monitor.live import Alias, LivePipe
 from datamover.monitor.plan import spec_of
 from datamover.wire.message import Extended, ExtendPipe, Message, PipeEnded, PipeNotice, Refused
@@ -78,6 +79,7 @@ class PartsHere:
             raise UsageError(reason=f"a conversation has at most {_MOST} parts of pipes")
         spec = spec_of(message.spec)
         permit.extend(spec)
+        spec = with_doors(spec)
         alias = Alias(pipe=message.pipe, part=message.part, by=self._by)
         live = self._monitor.start(spec, on_notice=self._notices(key), alias=alias)
         self._parts[key] = _Part(live, message.request)
@@ -151,12 +153,12 @@ def _ended(pipe: str, number: int, live: LivePipe) -> PipeEnded:
     account = part_of(live)
     try:
         outcome = live.outcome()
-    except StageFailedError as error:
+    except StopRequestedError:
+        return PipeEnded(pipe=pipe, part=number, how="stopped", account=account)
+    except PipeError as error:
         return PipeEnded(
             pipe=pipe, part=number, how="failed", failure=dict(facts(error)), account=account
         )
-    except StopRequestedError:
-        return PipeEnded(pipe=pipe, part=number, how="stopped", account=account)
     results = {stage: [dict(one) for one in held] for stage, held in outcome.results.items()}
     return PipeEnded(pipe=pipe, part=number, how="finished", results=results, account=account)
 

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from datamover.monitor.wiring import Wiring
+    from datamover.wire.account import PartAccount
 
-__all__ = ["InstanceStatistics", "PipeStatistics", "StageStatistics", "read_statistics"]
+__all__ = [
+    "InstanceStatistics",
+    "PipeStatistics",
+    "StageStatistics",
+    "read_statistics",
+    "stage_statistics",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +107,28 @@ def read_statistics(wiring: Wiring, pipe: str, started: float) -> PipeStatistics
         queue = wiring.depth(place)
         stages.append(StageStatistics(stage=stage.name, queue=queue, instances=instances))
     return PipeStatistics(pipe=pipe, elapsed_s=time.monotonic() - started, stages=tuple(stages))
+
+
+def stage_statistics(account: PartAccount) -> tuple[StageStatistics, ...]:
+    """Return what another machine says of a part's stages."""
+    return tuple(
+        StageStatistics(
+            stage=stage.stage,
+            queue=stage.queue,
+            instances=tuple(
+                InstanceStatistics(
+                    stage=stage.stage,
+                    instance=one.instance,
+                    **{name: getattr(one, name) for name in _MEASURED},
+                )
+                for one in stage.instances
+            ),
+        )
+        for stage in account.stages
+    )
+
+
+_MEASURED: Final = frozenset(InstanceStatistics.__slots__) - {"stage", "instance"}
 
 
 def _instance(

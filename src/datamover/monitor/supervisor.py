@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from datamover.pipe.layout import Task
     from datamover.shm.tokens import Token
 
-__all__ = ["Monitor", "run"]
+__all__ = ["Monitor", "new_name", "run"]
 
 _COUNTER: Final = itertools.count()
 _OURS: Final = "datamover.stages."
@@ -140,9 +140,7 @@ class Monitor:
                 'start the pipe under `if __name__ == "__main__":`'
             )
         layout = lay_out(spec, cache=last_level_cache())
-        name = PipeName(
-            f"{spec.name}-{os.getpid()}-{time.time_ns():x}-{next(_COUNTER)}@{socket.gethostname()}"
-        )
+        name = new_name(spec)
         pipe = LivePipe(name, layout, monitor=self, on_notice=on_notice, alias=alias)
         self._pipes.append(pipe)
         for task, control in pipe.wiring.sockets.items():
@@ -354,6 +352,13 @@ def run(spec: PipeSpec, *, on_notice: Notify | None = None) -> Outcome:
     """
     with Monitor() as monitor:
         return monitor.start(spec, on_notice=on_notice).wait()
+
+
+def new_name(spec: PipeSpec) -> PipeName:
+    """Return a name that no other pipe has, on any machine: process, time, number, host."""
+    return PipeName(
+        f"{spec.name}-{os.getpid()}-{time.time_ns():x}-{next(_COUNTER)}@{socket.gethostname()}"
+    )
 
 
 def last_level_cache() -> Bytes:

@@ -93,7 +93,7 @@ def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch
         monitor.warm_up()
         if not settings.dry_run:
             store.unlock_soon()
-        job = Job(_KIND, watch, monitor=monitor, counts=_COUNTS)
+        job = Job(_KIND, watch, monitor=monitor, counts=_COUNTS, places=store.depot.places)
         with _forecast(roots, settings) as forecast:
             job.forecast = forecast
             if settings.dry_run:

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from datamover.errors import MediumFullError, StoreError
+from datamover.errors import MediumFullError, StoreError, StoreExistsError
 from datamover.mover.chunk_file import ChunkFile
-from datamover.mover.description import read_description
+from datamover.mover.description import read_description, write_description
 from datamover.mover.enter import enter_chunk, finish_archive
 from datamover.mover.reservation import Reservation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -35,11 +35,42 @@ if TYPE_CHECKING:
         PageRecord,
     )
     from datamover.ids import ArchiveId
+    from datamover.monitor.joint import Place
     from datamover.mover.count import Counts
     from datamover.mover.description import Description
     from datamover.mover.sweep import Cleaned
 
-__all__ = ["Depot", "LocalDepot"]
+__all__ = ["FOLDERS", "Depot", "LocalDepot", "make_depot"]
+
+
+FOLDERS: Final = ("chunks", "tmp", "active")
+"""What a store's folder holds beside its description and its catalog."""
+
+
+def make_depot(folder: Path, description: Description) -> None:
+    """Make a store's folder, which is new or empty.
+
+    Raises:
+        StoreExistsError: Something is there already; nothing was changed.
+        MediumFullError: No room; a folder without ``store.json`` may be left.
+        StoreError: The folder refuses.
+    """
+    # Imported late: SQLAlchemy costs 0.15 s, and most errors come before it is needed.
+    from datamover.catalog.database import Catalog  # noqa: PLC0415 - as above
+
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise StoreExistsError(store=str(folder), reason="the folder is not empty")
+        for name in FOLDERS:
+            (folder / name).mkdir(mode=0o700)
+    except FileExistsError:
+        raise StoreExistsError(store=str(folder), reason="is there already") from None
+    except OSError as error:
+        raise StoreError(store=str(folder), reason=str(error.strerror)) from error
+    Catalog.create(folder, store=description.store)
+    # Last: a folder without it is not a store, so half a store is none.
+    write_description(folder, description)
 
 
 class Depot(Protocol):
@@ -53,12 +84,14 @@ class Depot(Protocol):
         place: What a person calls it.
         machine: Where stages must run that read or write its chunks; empty: here.
         directory: Its folder there.
+        places: That machine, as a pipe reaches it; empty: here.
     """
 
     description: Description
     place: str
     machine: str
     directory: str
+    places: Mapping[str, Place]
 
     def archives(self, state: ArchiveState | None = None) -> list[ArchiveRecord]:
         """Return all archives, or those in one state, newest first."""
@@ -134,6 +167,7 @@ class LocalDepot:
         self.description = read_description(path)
         self.place = self.directory = str(path)
         self.machine = ""
+        self.places: Mapping[str, Place] = {}
         self.folder, self.active = path / "chunks", path / "active"
         self._catalog: Catalog | None = None
         self._last: ChunkFile | None = None

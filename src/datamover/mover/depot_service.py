@@ -3,7 +3,8 @@
 One service belongs to one conversation.  What a lost conversation was writing is discarded, as if
 the writer had been killed.
 
-    depot.open        folder                  -> description
+    depot.create      folder, description     -> a store is there
+    depot.open        folder                  -> the same, absolute; description
     depot.archives    folder, state           -> a part for each archive
     depot.chunks      folder, archive         -> a part for each chunk
     depot.pages       folder, archive, kind   -> a part for each page, long ones in pieces
@@ -33,8 +34,8 @@ from datamover.errors import MalformedError, UsageError
 from datamover.ids import ArchiveId, BlockNumber, ChunkNumber
 from datamover.media.naming import parse_chunk_name
 from datamover.mover.count import Counts
-from datamover.mover.depot import LocalDepot
-from datamover.mover.description import plain_description
+from datamover.mover.depot import LocalDepot, make_depot
+from datamover.mover.description import checked_description, plain_description
 from datamover.units import Bytes
 
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ class _Counts(_Folder, frozen=True, kw_only=True):
     counts: Counts
 
 
+class _Description(_Folder, frozen=True, kw_only=True):
+    description: dict[str, object]
+
+
 class DepotService:
     """Answers for the depots of one conversation; close it with the conversation."""
 
@@ -102,6 +107,7 @@ class DepotService:
     def methods(self) -> dict[str, Callable[[Plain], Values]]:
         """Return what it answers, by the name of the method."""
         return {
+            "depot.create": self._create,
             "depot.open": self._open,
             "depot.archives": self._archives,
             "depot.chunks": self._chunks,
@@ -127,7 +133,10 @@ class DepotService:
 
     def _open(self, given: Plain) -> Values:
         depot = self._depot(_read(given, _Folder).folder, _READ)
-        return {"description": plain_description(depot.description)}
+        return {
+            "folder": os.fsencode(depot.directory),
+            "description": plain_description(depot.description),
+        }
 
     def _archives(self, given: Plain) -> Values:
         asked = _read(given, _Archives)
@@ -155,6 +164,12 @@ class DepotService:
         return {"bytes": self._depot(_read(given, _Folder).folder, _READ).room()}
 
     # ---- writing
+
+    def _create(self, given: Plain) -> Values:
+        asked = _read(given, _Description)
+        path = self._permitted(asked.folder, _APPEND)
+        make_depot(path, checked_description(asked.description, str(path)))
+        return {"folder": os.fsencode(path)}
 
     def _begin(self, given: Plain) -> Values:
         asked = _read(given, _Record)
@@ -186,9 +201,13 @@ class DepotService:
 
     # ---- inside
 
-    def _depot(self, folder: bytes, action: str) -> LocalDepot:
+    def _permitted(self, folder: bytes, action: str) -> Path:
         path = Path(os.path.abspath(os.fsdecode(folder)))  # noqa: PTH100 - must not follow links
         self._permit(action, path)
+        return path
+
+    def _depot(self, folder: bytes, action: str) -> LocalDepot:
+        path = self._permitted(folder, action)
         depot = self._depots.get(folder)
         if depot is None:
             if len(self._depots) >= _MOST_DEPOTS:

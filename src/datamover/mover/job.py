@@ -17,6 +17,7 @@ from datamover.mover.report import Notice, Progress, StageShare, Watch
 
 if TYPE_CHECKING:
     from datamover.errors import Fact
+    from datamover.monitor.joint import JointPipe, Place
     from datamover.monitor.live import LivePipe
     from datamover.monitor.statistics import PipeStatistics, StageStatistics
     from datamover.monitor.supervisor import Monitor
@@ -47,7 +48,15 @@ class Finished:
 class Job:
     """A job about to run: its name, who watches, and what its notices mean to the caller."""
 
-    def __init__(self, kind: str, watch: Watch, *, monitor: Monitor, counts: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        watch: Watch,
+        *,
+        monitor: Monitor,
+        counts: str,
+        places: Mapping[str, Place] | None = None,
+    ) -> None:
         """Prepare a job.
 
         Args:
@@ -55,11 +64,13 @@ class Job:
             watch: Who looks on.
             monitor: Where the pipe runs.
             counts: The stage whose items are the files done, and whose bytes are the progress.
+            places: The other machines that stages may run on.
         """
         self._kind = kind
         self._watch = watch
         self._monitor = monitor
         self._counts = counts
+        self._places = places or {}
         self._hooks: dict[str, Hook] = {}
         self._due: deque[tuple[Hook, Mapping[str, object]]] = deque()
         self._notices: Counter[str] = Counter()
@@ -103,7 +114,7 @@ class Job:
 
         Blocking: until the pipe has ended.
         """
-        pipe = self._monitor.start(spec, on_notice=self._heard)
+        pipe = self._start(spec)
         while not pipe.poll(_TICK):
             self._catch_up()
             self._watch.progress(self._progress(pipe))
@@ -114,6 +125,25 @@ class Job:
             stages=tuple(_share(stage, outcome.statistics) for stage in outcome.statistics.stages),
             seconds=time.monotonic() - self._started,
         )
+
+    def _start(self, spec: PipeSpec) -> LivePipe | JointPipe:
+        if not any(stage.at for stage in spec.stages):
+            return self._monitor.start(spec, on_notice=self._heard)
+        # Imported late: most pipes stay on this machine.
+        from datamover.monitor.joint import JointPipe  # noqa: PLC0415 - as above
+        from datamover.monitor.supervisor import new_name  # noqa: PLC0415 - as above
+        from datamover.mover.route import WINDOW  # noqa: PLC0415 - as above
+        from datamover.pipe.split import split  # noqa: PLC0415 - as above
+
+        pipe = JointPipe(
+            name=new_name(spec),
+            parts=split(spec, os.urandom, window=WINDOW),
+            places=self._places,
+            monitor=self._monitor,
+            on_notice=self._heard,
+        )
+        pipe.start()
+        return pipe
 
     def _catch_up(self) -> None:
         while self._due:
@@ -127,7 +157,7 @@ class Job:
         else:
             self.tell(stage, kind, given)
 
-    def _progress(self, pipe: LivePipe) -> Progress:
+    def _progress(self, pipe: LivePipe | JointPipe) -> Progress:
         statistics = pipe.statistics()
         limiting = statistics.limiting
         first, last = statistics.stages[0], statistics.stages[-1]

@@ -43,7 +43,7 @@ _NOWHERE: Final = frozenset(
 """Stages that touch nothing but buffers."""
 
 _NETWORK: Final = frozenset({"net_receive", "net_send"})
-_MUST_NOT_DIAL: Final = ("dial", "command")
+_MUST_NOT_DIAL: Final = ("dial", "command", "door")
 
 
 def _restores(settings: Mapping[str, object]) -> Action:

@@ -71,6 +71,8 @@ _WORKERS_SHARE: Final = 10
 # For copies of blocks that did not shrink: a cipher works where the block lies, and whoever takes
 # the place of a worker that died must find it as it was.
 _CIPHER_SHARE: Final = 2
+# What goes to another machine is kept until that has it: as much as the other side grants.
+_UNDER_WAY: Final = 16
 _MOST_WORKERS: Final = 16
 
 _LEVELS: Final = {"zstd": zstd.LEVELS, "lz4": lz4.LEVELS, "gzip": gzip.LEVELS, "none": range(1)}
@@ -152,7 +154,7 @@ def writing(
             _stage(
                 "compress",
                 instances=workers,
-                share=_worker_share(workers),
+                share=_worker_share(workers) + (-(-_UNDER_WAY // workers) if tail.at else 0),
                 joined=True,
                 codec=codec.name,
                 level=codec.level,
@@ -193,7 +195,8 @@ def reading(
         MalformedError: The archive declares what this release does not know.
     """
     workers = max(1, min(jobs, _MOST_WORKERS))
-    stages = [msgspec.structs.replace(head, share=_head_share(workers))]
+    share = _head_share(workers) + (_UNDER_WAY if head.at else 0)
+    stages = [msgspec.structs.replace(head, share=share)]
     for transform in reversed(list(declared)):
         joined = len(stages) > 1
         match _INVERSES.get(transform):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from datamover.catalog.rows import ArchiveState, PageKind
     from datamover.ids import ArchiveId
+    from datamover.monitor.joint import Place
     from datamover.mover.count import Counts
     from datamover.wire.message import Plain
 
@@ -70,8 +71,11 @@ class RemoteDepot:
         self.machine = machine
         self.directory = directory
         self.place = f"{machine}:{directory}"
-        plain = self._call("depot.open").get("description")
-        self.description = checked_description(plain, self.place)
+        self.places: Mapping[str, Place] = {}
+        found = self._call("depot.open")
+        self.description = checked_description(found.get("description"), self.place)
+        # Relative to a folder that only that machine knows: from here on it is absolute.
+        self.directory = os.fsdecode(_made(found.get("folder"), bytes, self.place))
 
     def archives(self, state: ArchiveState | None = None) -> list[ArchiveRecord]:
         """See ``Depot``."""

@@ -83,7 +83,7 @@ def restore(
         record = store.find(archive)
         key = store.archive_key(record)
         wanted = [os.fsencode(path).removeprefix(b"./").strip(b"/") for path in paths]
-        job = Job(_KIND, watch, monitor=monitor, counts="restore")
+        job = Job(_KIND, watch, monitor=monitor, counts="restore", places=store.depot.places)
         damage = Damage(store, record, key, job)
         chunks = store.depot.chunks(record.id)
         job.total_files = None if wanted else record.facts.files

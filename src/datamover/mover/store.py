@@ -21,12 +21,11 @@ from datamover.errors import (
     PassphraseError,
     SealError,
     StoreError,
-    StoreExistsError,
     UsageError,
 )
 from datamover.ids import ArchiveId
-from datamover.mover.depot import LocalDepot
-from datamover.mover.description import Description, write_description
+from datamover.mover.depot import FOLDERS, LocalDepot, make_depot
+from datamover.mover.description import Description
 from datamover.mover.label import Label, open_label, seal_label
 from datamover.units import Nanoseconds
 
@@ -40,9 +39,8 @@ if TYPE_CHECKING:
     from datamover.mover.reservation import Reservation
     from datamover.mover.sweep import Cleaned
 
-__all__ = ["NewArchive", "Store", "create_store"]
+__all__ = ["NewArchive", "Store", "create_store", "describe"]
 
-_FOLDERS: Final = ("chunks", "tmp", "active")
 _NO_CIPHER: Final = "none"
 _LATEST: Final = "latest"
 _SHORTEST_PREFIX: Final = 6
@@ -102,24 +100,7 @@ def create_store(
 
     Blocking: a fraction of a second, to derive the key.
     """
-    # Imported late: SQLAlchemy costs 0.15 s, and most errors come before it is needed.
-    from datamover.catalog.database import Catalog  # noqa: PLC0415 - as above
-
-    folder = Path(path)
-    description = _describe(passphrase, cipher, kdf)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise StoreExistsError(store=str(folder), reason="the folder is not empty")
-        for name in _FOLDERS:
-            (folder / name).mkdir(mode=0o700)
-    except FileExistsError:
-        raise StoreExistsError(store=str(folder), reason="is there already") from None
-    except OSError as error:
-        raise StoreError(store=str(folder), reason=str(error.strerror)) from error
-    Catalog.create(folder, store=description.store)
-    # Last: a folder without it is not a store, so half a store is none.
-    write_description(folder, description)
+    make_depot(Path(path), describe(passphrase, cipher, kdf))
 
 
 class Store:
@@ -139,7 +120,7 @@ class Store:
         self.depot = depot
         self.description = depot.description
         self.path = path = Path(depot.directory)
-        self.chunks, self.tmp, self.active = (path / name for name in _FOLDERS)
+        self.chunks, self.tmp, self.active = (path / name for name in FOLDERS)
         self._passphrase = passphrase
         self._key: bytes | None = None
         self._opener: _Opener | None = None
@@ -340,7 +321,22 @@ class Store:
         return self.depot
 
 
-def _describe(passphrase: bytes | None, cipher: str, kdf: KdfParameters | None) -> Description:
+def describe(
+    passphrase: bytes | None, cipher: str, kdf: KdfParameters | None = None
+) -> Description:
+    """Draw a new store's id and key, and return its description; nothing is written.
+
+    Args:
+        passphrase: Opens the store; not used when ``cipher`` is "none".
+        cipher: "aes-256-gcm", "chacha20-poly1305" or "none".
+        kdf: How the passphrase becomes a key; by default with a fresh salt and good costs.
+
+    Raises:
+        PassphraseError: A passphrase is needed and there is none.
+        UsageError: No such cipher.
+
+    Blocking: a fraction of a second, to derive the key.
+    """
     identity = os.urandom(16)
     created = time.time_ns()
     if cipher == _NO_CIPHER:

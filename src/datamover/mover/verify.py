@@ -54,7 +54,7 @@ def verify(store: Store, archive: str | None, watch: Watch) -> Summary:
             if archive is None
             else [store.find(archive)]
         )
-        job = Job(_KIND, watch, monitor=monitor, counts="load")
+        job = Job(_KIND, watch, monitor=monitor, counts="load", places=store.depot.places)
         job.total_bytes = sum(record.facts.bytes_stored for record in records)
         done = [_verify(store, record, job) for record in records]
     finished = [one for one in done if one is not None]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from datamover import errors
 from datamover.cli.everywhere import Everywhere
 from datamover.cli.grammar import COMMANDS
+from datamover.cli.network import Network
 from datamover.cli.status import HARMLESS, Status
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ def _commands() -> Iterator[str]:
     yield ""
     for name, text in _described(inspect.getdoc(Everywhere) or "", "Attributes:").items():
         yield f"- `{_option(name)}`: {text}"
+    yield ""
+    yield "## Options of every command that reaches another machine"
+    yield ""
+    for name, text in _described(inspect.getdoc(Network) or "", "Attributes:").items():
+        yield f"- `{_option(name)}`: {text}"
 
 
 def _command(command: Command) -> Iterator[str]:
@@ -95,7 +101,7 @@ def _command(command: Command) -> Iterator[str]:
     yield ""
     described = _described(inspect.getdoc(function) or "", "Args:")
     for parameter, text in described.items():
-        if parameter != "everywhere":
+        if parameter not in _COMMON:
             shown = parameter if parameter in positional else _option(parameter)
             yield f"- `{shown}`: {text}"
     yield ""
@@ -143,6 +149,9 @@ def _described(text: str, section: str) -> dict[str, str]:
             current, _, words = entry.partition(": ")
             found[current] = words
     return found
+
+
+_COMMON: Final = frozenset({"everywhere", "network"})
 
 
 def _option(parameter: str) -> str:

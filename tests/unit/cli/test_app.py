@@ -11,7 +11,7 @@ from datamover.cli.app import run
 from datamover.cli.grammar import COMMANDS, GROUPS
 from datamover.errors import UsageError
 
-NEVER_OPTIONS = {"everywhere"}
+NEVER_OPTIONS = {"everywhere", "network"}
 
 
 def function_of(command):

@@ -2,10 +2,11 @@
 
 from datamover.cli.answer import Column, Kind, Rows
 from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.network import NEAR, Network
 from datamover.cli.render import show
 from datamover.cli.secret import Passphrase
 from datamover.mover import listing
-from datamover.mover.store import Store
+from datamover.mover.elsewhere import opened_store
 
 __all__ = ["archives"]
 
@@ -24,14 +25,15 @@ _EMPTY = "no archive yet"
 _DAMAGED = len(_COLUMNS) - 1
 
 
-def archives(store: str, /, *, everywhere: Everywhere = DEFAULTS) -> None:
+def archives(store: str, /, *, network: Network = NEAR, everywhere: Everywhere = DEFAULTS) -> None:
     """List the archives of a store, oldest first.
 
     Args:
         store: The store.
+        network: How another machine is reached.
         everywhere: The options that every command takes.
     """
-    with Store.open(store, Passphrase(everywhere.passphrase_file)) as opened:
+    with opened_store(store, Passphrase(everywhere.passphrase_file), network.travel()) as opened:
         found = listing.archives(opened)
     rows = [
         (

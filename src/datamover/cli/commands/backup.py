@@ -3,12 +3,13 @@
 import sys
 
 from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.network import NEAR, Network
 from datamover.cli.progress import Display
 from datamover.cli.secret import Passphrase
 from datamover.cli.summary import finish
 from datamover.errors import UsageError
 from datamover.mover import backup as mover
-from datamover.mover.store import Store
+from datamover.mover.elsewhere import opened_store
 from datamover.pipe.spec import parse_size
 
 __all__ = ["backup"]
@@ -26,6 +27,7 @@ def backup(
     jobs: int = 0,
     chunk_size: str = "64MiB",
     dry_run: bool = False,
+    network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> int:
     """Copy files and folders into a new archive of a store.
@@ -40,6 +42,7 @@ def backup(
         jobs: Tasks that read and that compress; 0: as many as there are processors.
         chunk_size: Size of a chunk file, such as 64MiB.
         dry_run: Read and count, but keep nothing.
+        network: How another machine is reached.
         everywhere: The options that every command takes.
     """
     size = parse_size(chunk_size)
@@ -56,6 +59,6 @@ def backup(
         forecast=sys.stderr.isatty() and not everywhere.quiet,
     )
     passphrase = Passphrase(everywhere.passphrase_file)
-    with Store.open(to, passphrase) as store, Display(everywhere) as display:
+    with opened_store(to, passphrase, network.travel()) as store, Display(everywhere) as display:
         summary = mover.backup(store, paths, settings, display)
     return finish(summary, everywhere)

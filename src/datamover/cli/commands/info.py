@@ -2,10 +2,11 @@
 
 from datamover.cli.answer import Column, Kind, Record
 from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.network import NEAR, Network
 from datamover.cli.render import show
 from datamover.cli.secret import Passphrase
 from datamover.mover import listing
-from datamover.mover.store import Store
+from datamover.mover.elsewhere import opened_store
 
 __all__ = ["info"]
 
@@ -23,14 +24,15 @@ _COLUMNS = (
 )
 
 
-def info(store: str, /, *, everywhere: Everywhere = DEFAULTS) -> None:
+def info(store: str, /, *, network: Network = NEAR, everywhere: Everywhere = DEFAULTS) -> None:
     """Say what a store is, what it holds and how it is encrypted.
 
     Args:
         store: The store.
+        network: How another machine is reached.
         everywhere: The options that every command takes.
     """
-    with Store.open(store, Passphrase(everywhere.passphrase_file)) as opened:
+    with opened_store(store, Passphrase(everywhere.passphrase_file), network.travel()) as opened:
         found = listing.info(opened)
     values = (
         store,

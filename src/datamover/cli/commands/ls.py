@@ -5,13 +5,14 @@ from collections.abc import Iterator
 
 from datamover.cli.answer import Column, Kind, Rows, Value
 from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.network import NEAR, Network
 from datamover.cli.render import show
 from datamover.cli.secret import Passphrase
 from datamover.errors import ArchiveMissingError
 from datamover.files.entry import Entry
 from datamover.files.entry import Kind as FileKind
 from datamover.mover import listing
-from datamover.mover.store import Store
+from datamover.mover.elsewhere import opened_store
 
 __all__ = ["ls"]
 
@@ -34,6 +35,7 @@ def ls(
     /,
     *,
     long: bool = False,
+    network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> None:
     """List what is in an archive.
@@ -43,9 +45,10 @@ def ls(
         archive: An archive's name or id, or `latest`, which is the default.
         path: List this path and what is below it.
         long: Show mode, owner, size, time and link target too.
+        network: How another machine is reached.
         everywhere: The options that every command takes.
     """
-    with Store.open(store, Passphrase(everywhere.passphrase_file)) as opened:
+    with opened_store(store, Passphrase(everywhere.passphrase_file), network.travel()) as opened:
         entries = listing.entries(opened, archive, os.fsencode(path.removeprefix("./")))
         if path:
             entries = _at_least_one(entries, store, path)

@@ -6,12 +6,13 @@ from cyclopts import Parameter
 
 from datamover.cli.choose import choose
 from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.network import NEAR, Network
 from datamover.cli.progress import Display
 from datamover.cli.secret import Passphrase
 from datamover.cli.summary import finish
 from datamover.errors import UsageError
 from datamover.mover import restore as mover
-from datamover.mover.store import Store
+from datamover.mover.elsewhere import opened_store
 
 __all__ = ["restore"]
 
@@ -26,6 +27,7 @@ def restore(
     numeric_ids: bool = False,
     no_sync: bool = False,
     jobs: int = 0,
+    network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> int:
     """Bring an archive, or some paths of it, back below a folder.
@@ -39,6 +41,7 @@ def restore(
         numeric_ids: Give files to the owner's number, not to the owner's name.
         no_sync: Do not wait until everything is on the disk.
         jobs: Tasks that expand and that write; 0: as many as there are processors.
+        network: How another machine is reached.
         everywhere: The options that every command takes.
     """
     if jobs < 0:
@@ -47,7 +50,7 @@ def restore(
         overwrite=overwrite, numeric_ids=numeric_ids, sync=not no_sync, jobs=jobs
     )
     passphrase = Passphrase(everywhere.passphrase_file)
-    with Store.open(from_, passphrase) as store, Display(everywhere) as display:
+    with opened_store(from_, passphrase, network.travel()) as store, Display(everywhere) as display:
         archive, paths = choose(names or [], store.find)
         summary = mover.restore(store, archive, paths, to, settings, display)
     return finish(summary, everywhere)

@@ -1,0 +1,189 @@
+"""A store on another machine does all that one here does, through a remote shell.
+
+The other machine is a folder, with an environment and a runtime folder of its own; the shell is a
+stand-in that joins words and relays input and output as ssh does.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from datamover.testing.remote_shell import Reached, remote_shell
+from datamover.testing.trees import assert_same_tree, make_tree
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def near(tmp_path):
+    """Run a command here; its keyword ``start`` leaves it running."""
+    program = f"{sys.executable} -m datamover"
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    everywhere = {"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]}
+    environment = {**everywhere, "DATAMOVER_RUNTIME": str(vault / "run")}
+    shell = remote_shell(
+        tmp_path / "hosts.json", {"vault": Reached(folder=str(vault), environment=environment)}
+    )
+    here = {
+        **everywhere,
+        "HOME": str(tmp_path),
+        "DATAMOVER_RUNTIME": str(tmp_path / "run"),
+        "DATAMOVER_RSH": shell,
+        "DATAMOVER_REMOTE": program,
+        "DATAMOVER_PASSPHRASE": "correct horse",
+    }
+
+    def run(*words, start=False, **extra):
+        command = [sys.executable, "-m", "datamover", *map(str, words)]
+        given = {"env": here | extra, "stdin": subprocess.DEVNULL, "text": True}
+        if start:
+            return subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **given
+            )
+        return subprocess.run(
+            command, capture_output=True, timeout=DEADLINE_S, check=False, **given
+        )
+
+    run.vault = vault
+    return run
+
+
+@pytest.fixture
+def source(tmp_path):
+    return make_tree(tmp_path / "src", 7)
+
+
+def good(done):
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def until(condition):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def alive(words):
+    """The processes whose command line has all the words."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if all(word in " ".join(line) for word in words):
+                found.append(int(folder.name))
+    return found
+
+
+def test_what_is_backed_up_there_is_listed_verified_and_comes_back(near, source, tmp_path):
+    good(near("init", "vault:store"))
+    good(near("backup", source, "--to", "vault:store", "--name", "far"))
+    good(near("verify", "vault:store"))
+    good(near("restore", "far", "--from", "vault:store", "--to", tmp_path / "back"))
+    listed = good(near("archives", "vault:store")).stdout
+    inside = good(near("ls", "vault:store", "far")).stdout
+    about = good(near("info", "vault:store")).stdout
+
+    assert (near.vault / "store" / "store.json").exists()
+    assert "far" in listed
+    assert "src" in inside
+    assert "aes-256-gcm" in about
+    assert_same_tree(source, tmp_path / "back" / "src")
+    assert list((near.vault / "run").glob("door-*")) == []
+
+
+@pytest.mark.parametrize("paths", ["1", "4"])
+def test_any_number_of_paths_gives_the_same(near, source, tmp_path, paths):
+    good(near("init", "vault:store"))
+    good(near("backup", source, "--to", "vault:store", "--paths", paths))
+    good(near("restore", "--from", "vault:store", "--to", tmp_path / "back", "--paths", paths))
+
+    assert_same_tree(source, tmp_path / "back" / "src")
+
+
+def test_what_was_stored_from_afar_is_a_store_like_any_other(near, source, tmp_path):
+    good(near("init", "vault:store"))
+    good(near("backup", source, "--to", "vault:store"))
+    good(near("verify", near.vault / "store"))
+    good(near("restore", "--from", near.vault / "store", "--to", tmp_path / "back"))
+
+    assert_same_tree(source, tmp_path / "back" / "src")
+
+
+@pytest.mark.slow
+def test_a_limit_holds_both_ways(near, tmp_path):
+    source = tmp_path / "noise"
+    source.write_bytes(os.urandom(24 << 20))
+    good(near("init", "vault:store"))
+    sent = good(near("backup", source, "--to", "vault:store", "--limit", "8MB/s", "--json"))
+    came = good(
+        near(
+            "restore", "--from", "vault:store", "--to", tmp_path / "b", "--limit", "8MB/s", "--json"
+        )
+    )
+
+    for done in (sent, came):
+        summary = json.loads(done.stdout.splitlines()[-1])
+        assert summary["seconds"] > 2.5  # 25 MB, less what goes at once
+
+
+def test_the_passphrase_and_the_keys_stay_here(near, source):
+    good(near("init", "vault:store"))
+    wrong = near("backup", source, "--to", "vault:store", DATAMOVER_PASSPHRASE="wrong")
+
+    assert wrong.returncode != 0
+    assert "passphrase" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+def test_a_host_that_is_not_there_is_an_error_of_one_line_and_a_hint(near):
+    done = near("archives", "nowhere:store")
+
+    assert done.returncode not in {0, 1}
+    assert "could not resolve hostname nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_store_there_says_so(near):
+    done = near("archives", "vault:missing")
+
+    assert done.returncode != 0
+    assert "no store here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_killed_far_side_is_named_and_nothing_of_the_archive_stays(near, source, tmp_path):
+    good(near("init", "vault:store"))
+    big = tmp_path / "big"
+    big.mkdir()
+    (big / "file").write_bytes(os.urandom(64 << 20))
+    running = near("backup", big, "--to", "vault:store", "--limit", "4MB/s", start=True)
+    until(lambda: list((near.vault / "store" / "tmp").glob("*")))
+    (server,) = [
+        pid
+        for pid in alive(["datamover", "serve", "--stdio"])
+        if f"DATAMOVER_RUNTIME={near.vault}/run" in Path(f"/proc/{pid}/environ").read_text()
+        and "remote_shell" not in Path(f"/proc/{pid}/cmdline").read_text()
+        and Path(f"/proc/{pid}/comm").read_text().startswith("python")
+    ]
+    os.kill(server, signal.SIGKILL)
+    said = running.communicate(timeout=DEADLINE_S)[1]
+    good(near("backup", source, "--to", "vault:store"))
+    good(near("verify", "vault:store"))
+
+    assert running.returncode != 0
+    assert "vault" in said
+    assert "Traceback" not in said
+    assert near("archives", "vault:store", "--json").stdout.count('"event": "archive"') == 1
