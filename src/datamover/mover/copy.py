@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from datamover.errors import MalformedError, UsageError
+from datamover.files.found import Found
 from datamover.files.leftover import RESUMABLE
 from datamover.files.printable import printable
 from datamover.monitor.pipe_socket import asked
@@ -21,7 +22,7 @@ from datamover.mover.copying import PRELOAD, Deferred, Plan, copying, matching
 from datamover.mover.job import Job, processors
 from datamover.mover.pipes import Codec
 from datamover.mover.report import Copied, Notice, Summary
-from datamover.mover.targets import look, sources, target
+from datamover.mover.targets import sources, target
 from datamover.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from datamover.mover.job import Finished
     from datamover.mover.report import Watch
-    from datamover.mover.targets import Found, Source, Target
+    from datamover.mover.targets import Source, Target
 
 __all__ = ["CopySettings", "check", "copy", "plan", "run"]
 
@@ -89,13 +90,13 @@ def copy(given: Sequence[str], to: str, settings: CopySettings, watch: Watch) ->
 
     Blocking: until everything is copied, and durable unless ``settings.sync`` is off.
     """
-    named = sources(list(given))
-    found = look(to)
+    named = sources(given, [Found.at(one) for one in given])
+    found = Found.at(to)
     chosen = target(named, to, found)
     check(named, chosen, found, settings)
     with Monitor(preload=list(PRELOAD)) as monitor, asked(monitor):
         monitor.warm_up()
-        made = plan(named, chosen, found, settings, is_local=True)
+        made = plan(named, chosen, found, settings)
         counts = "compare" if settings.dry_run else "place"
         job = Job(_KIND, watch, monitor=monitor, counts=counts)
         return run(made, job, watch)
@@ -136,21 +137,32 @@ def plan(
     found: Found,
     settings: CopySettings,
     *,
-    is_local: bool,
+    source_at: str = "",
+    target_at: str = "",
 ) -> Plan:
     """Decide how the pipe is to look.
+
+    Args:
+        named: The sources.
+        chosen: What they are called at the destination.
+        found: What is there.
+        settings: How.
+        source_at: The machine that the sources are on; empty: this one.
+        target_at: The machine that the destination is on.
 
     Raises:
         UsageError: There is no such codec.
     """
     codec = Codec.parse(settings.compress)
-    kernel = is_local and not settings.through_buffers and codec.name == "none"
+    kernel = source_at == target_at and not settings.through_buffers and codec.name == "none"
     there = found.exists and not (found.is_folder and found.is_empty)
     # Beside a target that is a long file, a leftover may be.
     begun = not kernel and any(one.size >= RESUMABLE for one in named)
     return Plan(
         sources=named,
         target=chosen,
+        source_at=source_at,
+        target_at=target_at,
         compares=there or begun,
         kernel=kernel,
         excludes=settings.excludes,
@@ -180,12 +192,10 @@ def check(named: tuple[Source, ...], chosen: Target, found: Found, settings: Cop
         raise UsageError(reason="--delete-excluded says more of --delete, which is missing")
     for source, path in zip(named, chosen.paths, strict=True):
         shown = printable(os.fsencode(source.path))
-        above, name = os.path.split(source.path)
-        real = os.path.join(os.path.realpath(above), name)  # noqa: PTH118 - text
-        if path == real or _is_same(path, real):
+        if path == source.path:
             raise UsageError(reason=f"{shown} and its copy would be the same")
-        is_inside = path.startswith(real.rstrip("/") + "/")
-        is_elsewhere = settings.one_file_system and os.lstat(real).st_dev != found.device
+        is_inside = path.startswith(source.path.rstrip("/") + "/")
+        is_elsewhere = settings.one_file_system and source.device != found.device
         if source.is_folder and is_inside and not is_elsewhere:
             raise UsageError(reason=f"{shown} cannot be copied into itself")
 
@@ -255,11 +265,3 @@ def _item(watch: Watch, given: Mapping[str, object]) -> None:
     """Pass an item on; it is no notice that is counted."""
     facts = {name: value for name, value in given.items() if isinstance(value, str | int)}
     watch.notice(Notice(kind="item", stage="compare", given=facts))
-
-
-def _is_same(one: str, other: str) -> bool:
-    """Say whether both are one file: by two paths, or as hard links."""
-    try:
-        return os.path.samestat(os.lstat(one), os.lstat(other))
-    except OSError:
-        return False

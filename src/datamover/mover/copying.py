@@ -57,6 +57,8 @@ class Plan:
     Attributes:
         sources: What.
         target: Where to.
+        source_at: The machine that the sources are on, as ``StageSpec.at`` has it.
+        target_at: The machine that the destination is on.
         compares: Something is there to compare with.
         kernel: Both sides are on one machine, and its kernel moves the data.
         excludes: Patterns of what to leave out.
@@ -77,6 +79,8 @@ class Plan:
 
     sources: tuple[Source, ...]
     target: Target
+    source_at: str = ""
+    target_at: str = ""
     compares: bool
     kernel: bool
     excludes: tuple[str, ...] = ()
@@ -108,9 +112,13 @@ class Plan:
 def copying(plan: Plan) -> PipeSpec:
     """Return the pipe of one run."""
     if plan.dry_run:
-        stages = [*_compared(plan), StageSpec(use="discard")]
+        stages = [*_compared(plan), StageSpec(use="discard", at=plan.source_at)]
     elif plan.kernel:
-        heads = _compared(plan) if plan.compares else [_survey(plan, plan.roots, plan.ignores)]
+        heads = (
+            _compared(plan)
+            if plan.compares
+            else [_survey(plan, plan.roots, plan.ignores, at=plan.source_at)]
+        )
         stages = [*heads, placing(plan)]
     else:
         heads = _compared(plan) if plan.compares else [_scan(plan)]
@@ -122,6 +130,7 @@ def placing(plan: Plan) -> StageSpec:
     """Return the tail, which belongs to the destination."""
     return StageSpec(
         use="place",
+        at=plan.target_at,
         settings={
             "destination": plan.target.base,
             "sources": [one.name for one in plan.sources],
@@ -150,6 +159,7 @@ def matching(plan: Plan, files: Sequence[Deferred], *, fresh: bool = False) -> P
     )
     sign = StageSpec(
         use="sign",
+        at=plan.target_at,
         share=_FEW,
         settings={
             "destination": plan.target.base,
@@ -160,6 +170,7 @@ def matching(plan: Plan, files: Sequence[Deferred], *, fresh: bool = False) -> P
     )
     match = StageSpec(
         use="match",
+        at=plan.source_at,
         share=_SHARE,
         settings={"roots": plan.roots, "files": [[root, fsdecode(path)] for root, path in files]},
     )
@@ -174,6 +185,7 @@ def _pipe(stages: list[StageSpec]) -> PipeSpec:
 def _compared(plan: Plan) -> list[StageSpec]:
     compare = StageSpec(
         use="compare",
+        at=plan.source_at,
         share=_SHARE,
         settings={
             "roots": plan.roots,
@@ -191,12 +203,13 @@ def _compared(plan: Plan) -> list[StageSpec]:
             "itemize": plan.itemize or plan.dry_run,
         },
     )
-    return [_survey(plan, list(plan.target.paths), []), compare]
+    return [_survey(plan, list(plan.target.paths), [], at=plan.target_at), compare]
 
 
-def _survey(plan: Plan, roots: list[str], excludes: list[str]) -> StageSpec:
+def _survey(plan: Plan, roots: list[str], excludes: list[str], *, at: str) -> StageSpec:
     return StageSpec(
         use="survey",
+        at=at,
         share=_FEW,
         settings={
             "roots": roots,
@@ -210,6 +223,7 @@ def _survey(plan: Plan, roots: list[str], excludes: list[str]) -> StageSpec:
 def _scan(plan: Plan) -> StageSpec:
     return StageSpec(
         use="scan",
+        at=plan.source_at,
         share=_SHARE,
         settings={
             "roots": plan.roots,
@@ -221,7 +235,9 @@ def _scan(plan: Plan) -> StageSpec:
 
 def _moved(plan: Plan) -> list[StageSpec]:
     workers = _workers(plan)
-    collect = StageSpec(use="collect", instances=workers, settings={"roots": plan.roots})
+    collect = StageSpec(
+        use="collect", at=plan.source_at, instances=workers, settings={"roots": plan.roots}
+    )
     return [collect, *_compressed(plan, joined=True)]
 
 
@@ -232,8 +248,15 @@ def _compressed(plan: Plan, *, joined: bool = False) -> list[StageSpec]:
     workers = _workers(plan)
     settings = {"codec": plan.codec.name, "level": plan.codec.level}
     return [
-        StageSpec(use="compress", instances=workers, share=_FEW, joined=joined, settings=settings),
-        StageSpec(use="expand", instances=workers, share=_FEW),
+        StageSpec(
+            use="compress",
+            at=plan.source_at,
+            instances=workers,
+            share=_FEW,
+            joined=joined,
+            settings=settings,
+        ),
+        StageSpec(use="expand", at=plan.target_at, instances=workers, share=_FEW),
     ]
 
 

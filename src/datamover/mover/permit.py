@@ -61,6 +61,7 @@ def _writes(_: Mapping[str, object]) -> Action:
 _LEADS: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, object]], Action]]]] = {
     "collect": {"roots": _reads},
     "compare": {"roots": _reads},
+    "look": {"path": _reads},
     "match": {"roots": _reads},
     "load": {"directory": lambda _: Action.READ_STORE},
     "place": {"destination": _writes, "origins": _reads},

@@ -7,8 +7,9 @@ import os
 import pytest
 
 from datamover.errors import UsageError
+from datamover.files.found import Found
 from datamover.mover.copy import CopySettings, check
-from datamover.mover.targets import look, sources, target
+from datamover.mover.targets import sources, target
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +20,10 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "f").write_text("x")
     (tmp_path / "to-b").symlink_to("b")
     return tmp_path
+
+
+def looked(given):
+    return sources(given, [Found.at(one) for one in given])
 
 
 @pytest.mark.parametrize(
@@ -45,7 +50,7 @@ def here(tmp_path, monkeypatch):
 )
 def test_targets(here, words, becomes):
     *given, to = words.split()
-    found = target(sources(given), to, look(to))
+    found = target(looked(given), to, Found.at(to))
 
     assert [os.path.relpath(path, here) for path in found.paths] == becomes
 
@@ -53,11 +58,11 @@ def test_targets(here, words, becomes):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("missing b", "No such file"),
+        ("missing b", "no such file"),
         ("f/ b", "not a folder"),
         ("a f", "not a folder"),
         ("a b f", "not a folder"),
-        ("f f2/ b", "No such file"),
+        ("f f2/ b", "no such file"),
         ("a/ f b", "copied alone"),
         ("a ./a b", "two sources have the name a"),
     ],
@@ -65,19 +70,21 @@ def test_targets(here, words, becomes):
 def test_refused(words, reason):
     *given, to = words.split()
     with pytest.raises(UsageError, match=reason):
-        target(sources(given), to, look(to))
+        target(looked(given), to, Found.at(to))
 
 
-@pytest.mark.parametrize("words", ["a a", "a a/in", "a a/in/new", "a .", "f f", "f .", "a/ a"])
+@pytest.mark.parametrize(
+    "words", ["a a", "a a/in", "a a/in/new", "a .", "f f", "f .", "a/ a", "a/in/.. a/in"]
+)
 def test_nothing_is_copied_into_or_over_itself(words):
     *given, to = words.split()
-    named, found = sources(given), look(to)
+    named, found = looked(given), Found.at(to)
     with pytest.raises(UsageError, match=r"same|into itself"):
         check(named, target(named, to, found), found, CopySettings())
 
 
 def test_a_symlink_does_not_hide_that_it_is_itself(here):
     (here / "way").symlink_to("a/in")
-    named, found = sources(["a"]), look("way/")
+    named, found = looked(["a"]), Found.at("way/")
     with pytest.raises(UsageError, match="into itself"):
         check(named, target(named, "way/", found), found, CopySettings())

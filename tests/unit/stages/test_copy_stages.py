@@ -14,11 +14,12 @@ import pytest
 
 from datamover.errors import MalformedError, RestoreError
 from datamover.files.entry import Entry, EntryFlag, Kind
+from datamover.files.found import Found
 from datamover.files.leftover import RESUMABLE, leftover_name
 from datamover.files.table import decode_entries, encode_entry, write_table
 from datamover.mover.copying import Plan, copying, matching
 from datamover.mover.pipes import Codec
-from datamover.mover.targets import look, sources, target
+from datamover.mover.targets import sources, target
 from datamover.pipe.definition import find
 from datamover.testing.port import ScriptedPort
 from datamover.testing.trees import assert_same_tree, make_tree
@@ -34,8 +35,9 @@ class Run:
     def __init__(self, given, to, *, buffer_size=65536, kernel=True, **settings):
         if not isinstance(given, list):
             given = [given]
-        named = sources([os.fsdecode(one) for one in given])
-        found = look(os.fsdecode(to))
+        given = [os.fsdecode(one) for one in given]
+        named = sources(given, [Found.at(one) for one in given])
+        found = Found.at(os.fsdecode(to))
         settings = {"codec": Codec.parse("none"), "sync": False, "compares": True, **settings}
         self.plan = Plan(
             sources=named,
@@ -427,6 +429,20 @@ def test_a_hostile_source_removes_nothing_outside_its_target(tmp_path):
 
     assert (tmp_path / "precious").exists()
     assert port.results["removed"] == 0
+
+
+def test_look_says_what_is_there(tmp_path):
+    odd = tmp_path / os.fsdecode(b"odd \xff name")
+    odd.mkdir()
+    definition = find("look")
+    port = ScriptedPort([])
+    definition.run(port, definition.convert({"path": str(odd)}))
+
+    assert Found.of(port.results) == Found.at(str(odd))
+    assert Found.at(str(odd)).is_empty
+    for facts in ({}, {**port.results, "full": "zz"}, {**port.results, "real": b"rel".hex()}):
+        with pytest.raises(MalformedError):
+            Found.of(facts)
 
 
 @pytest.mark.parametrize("name", ["..", "a/../../b", "", ".", "/etc", "a//b"])
