@@ -293,6 +293,30 @@ def test_what_does_not_finish_while_it_drains_is_stopped(start) -> None:
     assert all(map(gone, tasks))
 
 
+def test_who_says_it_twice_does_not_want_to_wait(start) -> None:
+    daemon = start("--drain", "60")
+    with daemon.local() as peer:
+        extend(peer)
+        daemon.process.terminate()
+        daemon.wait_event("monitor.drains")
+        daemon.process.terminate()
+        assert daemon.process.wait(BOUND_S) == 0
+
+
+def test_killing_the_fork_server_ends_its_pipes_and_the_next_one_runs(start) -> None:
+    daemon = start()
+    with daemon.local() as peer:
+        extend(peer)
+        children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
+        (server,) = map(int, children.read_text().split())
+        os.kill(server, signal.SIGKILL)
+        ended = until(lambda: [one for one in peer.receive() if isinstance(one, PipeEnded)])[0]
+
+        assert ended.how == "failed"
+        extend(peer, pipe="q")
+        assert [one.pipe for one in pipes(peer)] == ["q"]
+
+
 def test_the_service_manager_hears_ready_alive_and_stopping(start, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
@@ -497,6 +521,9 @@ def test_who_is_slow_is_closed_in_time_and_hinders_nobody(fleet: Path, start) ->
     slow[2].sendall(b"\x16\x03")
     slow[3] = client_context(identity, NAME).wrap_socket(slow[3])
     slow[3].sendall(b"DMCM\x01")
+    slow.append(socket.socket(socket.AF_UNIX))
+    slow[4].connect(str(daemon.runtime / "monitor.sock"))
+    slow[4].sendall(b"DMCM\x01")
     begin = time.monotonic()
     with dial(near, daemon) as peer:
         assert time.monotonic() - begin < 5
@@ -507,6 +534,7 @@ def test_who_is_slow_is_closed_in_time_and_hinders_nobody(fleet: Path, start) ->
         assert pipes(peer) == []
     assert time.monotonic() - begin < 20
     reasons = " ".join(str(one.get("reason")) for one in daemon.events())
+    assert reasons.count("no Hello") == 2
     for why in (
         "said nothing in time",
         "did not end in time",

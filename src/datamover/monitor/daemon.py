@@ -11,6 +11,7 @@ Source: seed, "Master_Monitor" (90); SPEC C1, C2, C18, C19; DESIGN D7, D14.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import time
@@ -48,6 +49,8 @@ _EVERYWHERE: Final = (
     Address("0.0.0.0", DEFAULT_PORT),  # noqa: S104 - who gets in proves who it is
     Address("::", DEFAULT_PORT),
 )
+_NO_FAMILY: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+"""A machine without IPv6."""
 _TICK_S: Final = 0.1
 _LAST_S: Final = 5.0
 
@@ -97,7 +100,7 @@ class _Daemon:
         self._monitor = monitor
         self._ends = asyncio.Event()
         self._reads_again = asyncio.Event()
-        self._is_member = False
+        self._is_member = self._is_hurried = False
         self._members: dict[asyncio.Task[None], int] = {}
 
     async def run(self) -> None:
@@ -105,7 +108,7 @@ class _Daemon:
         listener = Listener(self, options.configuration, patience=options.patience)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ends.set)
+            loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reads_again.set)
         with Hub(self._monitor) as self._hub:
             try:
@@ -130,6 +133,11 @@ class _Daemon:
                 await listener.dismiss()
                 monitor_socket(options.runtime).unlink(missing_ok=True)
         tell("monitor.ended", pid=os.getpid())
+
+    def _end(self) -> None:
+        """Drain; told so once more, do not wait for what runs."""
+        self._is_hurried = self._ends.is_set()
+        self._ends.set()
 
     # ---- who came in
 
@@ -186,7 +194,10 @@ class _Daemon:
         if self._is_member or not is_enrolled(self._options.configuration):
             return
         identity = Identity.load(self._options.configuration)
-        places = listener.listen_tcp(self._options.listen or _EVERYWHERE)
+        if self._options.listen:
+            places = listener.listen_tcp(self._options.listen)
+        else:
+            places = _listen_everywhere(listener)
         self._is_member = True
         tell("monitor.listens", machine=identity.peer.name, at=",".join(places))
 
@@ -221,12 +232,25 @@ class _Daemon:
         listener.close()
         self._hub.drain()
         until = time.monotonic() + self._options.drain_s
-        while self._monitor.pipes and time.monotonic() < until:
+        while self._monitor.pipes and time.monotonic() < until and not self._is_hurried:
             await asyncio.sleep(_TICK_S)
         for pipe in self._monitor.pipes:
             pipe.stop("the monitor, which ends")
-        while self._monitor.pipes and time.monotonic() < until + _LAST_S:
+        until = time.monotonic() + _LAST_S
+        while self._monitor.pipes and time.monotonic() < until:
             await asyncio.sleep(_TICK_S)
+
+
+def _listen_everywhere(listener: Listener) -> list[str]:
+    """Listen at every address of every family that the machine has."""
+    found: list[str] = []
+    for address in _EVERYWHERE:
+        try:
+            found += listener.listen_tcp([address])
+        except OSError as error:
+            if error.errno not in _NO_FAMILY or address is _EVERYWHERE[0]:
+                raise
+    return found
 
 
 def _serial_of(writer: asyncio.StreamWriter) -> int:

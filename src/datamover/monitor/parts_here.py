@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from datamover.errors import (
+    DataMoverError,
     MalformedError,
-    PipeError,
     StopRequestedError,
     UsageError,
     facts,
+    revive,
 )
 from datamover.monitor.account import part_of
 from datamover.monitor.core import State
@@ -155,7 +156,7 @@ def _ended(pipe: str, number: int, live: LivePipe) -> PipeEnded:
         outcome = live.outcome()
     except StopRequestedError:
         return PipeEnded(pipe=pipe, part=number, how="stopped", account=account)
-    except PipeError as error:
+    except DataMoverError as error:
         return PipeEnded(
             pipe=pipe, part=number, how="failed", failure=dict(facts(error)), account=account
         )
@@ -166,12 +167,14 @@ def _ended(pipe: str, number: int, live: LivePipe) -> PipeEnded:
 def _refused(request: int, ended: PipeEnded) -> Refused:
     """Return the answer to an ExtendPipe whose part ended before it was attached."""
     given = ended.failure
+    if not given:
+        return Refused(request=request, code="pipe.stopped", reason="it was stopped", status=75)
+    error = revive(given)
+    status = given.get("cause_status", error.exit_status)
     return Refused(
         request=request,
-        code=str(given.get("cause_code", "pipe.stopped")),
-        reason=f"stage {given['stage']}: {given['cause']}"
-        if "cause" in given
-        else "it was stopped",
-        hint=str(given.get("cause_hint", "")),
-        status=status if isinstance(status := given.get("cause_status"), int) else 75,
+        code=str(given.get("cause_code", error.code)),
+        reason=str(error),
+        hint=str(given.get("cause_hint", error.hint)),
+        status=status if isinstance(status, int) else error.exit_status,
     )

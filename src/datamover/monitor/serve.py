@@ -18,7 +18,7 @@ from datamover.monitor.patience import PATIENCE
 from datamover.monitor.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
 
     from datamover.monitor.patience import Patience
@@ -30,6 +30,8 @@ __all__ = ["Hub", "converse"]
 
 _AT_ONCE: Final = 64 << 10
 _MOST_UNSENT: Final = 16 << 20
+_SERVICE_S: Final = 5.0
+"""For what a method does when its conversation ends; more than that it is left to itself."""
 
 
 class Hub:
@@ -115,33 +117,62 @@ async def converse(
     Blocking: until the client goes, is gone, or breaks the protocol; what it had asked for is
     stopped then, and ends in the steps of the monitor.
     """
-    worker = None if service is None else Worker(service, asyncio.get_running_loop())
 
     def send(data: bytes) -> None:
-        if not writer.transport.is_closing():
-            writer.write(data)
+        if writer.transport.is_closing():
+            return
+        writer.write(data)
+        if writer.transport.get_write_buffer_size() > _MOST_UNSENT:
+            conversation.end("it takes nothing in")
+            writer.transport.abort()
 
-    conversation = Conversation(
-        monitor=hub.monitor, who=who, send=send, caller=worker, patience=patience
-    )
-    if worker is not None:
-        worker.serve(conversation, writer)
-    with hub.holding(conversation):
-        try:
-            await _hold(reader, writer, conversation, hub)
-        except asyncio.CancelledError:
-            conversation.end("the server ends")
-            raise
-        except ConnectionError as error:
-            conversation.end(error.strerror or "the connection broke")
-        finally:
-            conversation.end("the server failed")  # unless it has ended
-            if worker is not None:
-                worker.close()
-            if writer.transport.get_write_buffer_size():
-                writer.transport.abort()
-            writer.close()
+    async with _working(service) as worker:
+        conversation = Conversation(
+            monitor=hub.monitor,
+            who=who,
+            send=send,
+            caller=worker,
+            patience=patience,
+        )
+        if worker is not None:
+            worker.serve(conversation, writer)
+        with hub.holding(conversation):
+            await _hold_to_its_end(reader, writer, conversation, hub)
     return str(conversation.over)
+
+
+@contextlib.asynccontextmanager
+async def _working(service: Service | None) -> AsyncIterator[Worker | None]:
+    """Have a worker, and let it close its service before the conversation counts as over."""
+    if service is None:
+        yield None
+        return
+    worker = Worker(service, asyncio.get_running_loop())
+    try:
+        yield worker
+    finally:
+        worker.close()
+        await worker.finish(_SERVICE_S)
+
+
+async def _hold_to_its_end(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    conversation: Conversation,
+    hub: Hub,
+) -> None:
+    try:
+        await _hold(reader, writer, conversation, hub)
+    except asyncio.CancelledError:
+        conversation.end("the server ends")
+        raise
+    except ConnectionError as error:
+        conversation.end(error.strerror or "the connection broke")
+    finally:
+        conversation.end("the server failed")  # unless it has ended
+        if writer.transport.get_write_buffer_size():
+            writer.transport.abort()
+        writer.close()
 
 
 async def _hold(
@@ -162,8 +193,6 @@ async def _hold(
                     return
                 conversation.feed(data)
                 hub.step()
-            if writer.transport.get_write_buffer_size() > _MOST_UNSENT:
-                conversation.end("it takes nothing in")
         await _send_rest(writer)
     finally:
         if reading is not None:

@@ -87,11 +87,10 @@ class Worker:
             else:
                 return
 
-    def join(self, timeout: float) -> bool:
-        """Wait until the thread has ended; return whether it has."""
+    async def finish(self, timeout: float) -> None:
+        """Wait until the service is closed, if that happens in time."""
         if self._thread is not None:
-            self._thread.join(timeout)
-        return self._thread is None or not self._thread.is_alive()
+            await asyncio.to_thread(self._thread.join, timeout)
 
     # ---- in the thread
 
@@ -129,7 +128,12 @@ class Worker:
 
     def _in_loop(self, say: Callable[[Conversation], None]) -> None:
         """Say something from the loop's thread; wait until there is room for more."""
-        asyncio.run_coroutine_threadsafe(self._say_with_room(say), self._loop).result()
+        saying = self._say_with_room(say)
+        try:
+            asyncio.run_coroutine_threadsafe(saying, self._loop).result()
+        except RuntimeError:  # the loop has ended, and the conversation with it
+            saying.close()
+            raise StopRequestedError from None
 
     async def _say_with_room(self, say: Callable[[Conversation], None]) -> None:
         conversation, writer = self._conversation, self._writer
