@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from datamover.testing.ability import Ability
-from datamover.testing.administer import administer
+from datamover.testing.administer import administer, tool
 from datamover.testing.hosts import Network
 from datamover.testing.job import running
 
@@ -272,6 +272,7 @@ def test_loopback_is_up_and_the_hosts_own(pair):
     destination.python(code)
 
 
+@pytest.mark.usefixtures("make_network")
 def test_everything_goes_also_after_a_failure():
     seen = {}
 
@@ -298,6 +299,7 @@ def test_everything_goes_also_after_a_failure():
         assert not Path("/etc/netns", host.namespace).exists()
 
 
+@pytest.mark.usefixtures("make_network")
 def test_what_a_killed_process_left_is_removed_by_the_next():
     code = """
 import os, signal
@@ -386,6 +388,7 @@ def test_a_killed_remote_shell_closes_the_pipes_of_both_sides(pair):
     wait_until(lambda: end.exists() and end.read_text() == "end\n")
 
 
+@pytest.mark.skipif(not tool("rsync"), reason="no rsync here: scripts/test-hosts-setup installs it")
 @pytest.mark.parametrize("kind", ["remote shell", "sshd"])
 def test_rsync_works_through_either_shell(pair, tmp_path, kind, request):
     source = tmp_path / "source"

@@ -176,9 +176,9 @@ class Network:
 @functools.cache
 def hosts_available() -> Ability:
     """Whether this process may make hosts; made sure of by making one."""
-    for name in ("ip", "tc", "unshare"):
+    for name in ("ip", "tc", "unshare", "nft"):
         if not tool(name):
-            return Ability(f"no {name} here: install iproute2 and util-linux")
+            return Ability(f"no {name} here: scripts/test-hosts-setup installs it")
     if os.geteuid() != 0:
         return Ability("only root can make network namespaces")
     try:
