@@ -7,7 +7,7 @@ by turns:
     stop        the policy is stop, nothing is killed
     retry       the policy is retry, nothing is killed
     killed      the policy is retry, one compressor a second is killed
-    often       the policy is retry, five a second are
+    often       the policy is retry, a hundred a minute are
 
 What arrives must be the same, byte for byte, every time.
 
@@ -33,7 +33,7 @@ from datamover.wire.tag import TagHeader
 
 MIB = 1 << 20
 SIZE = MIB
-PAUSES = {"stop": 0.0, "retry": 0.0, "killed": 1.0, "often": 0.2}
+PAUSES = {"stop": 0.0, "retry": 0.0, "killed": 1.0, "often": 0.6}
 POOL = 32 * MIB
 
 

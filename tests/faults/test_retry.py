@@ -187,15 +187,15 @@ def test_a_task_killed_while_it_waits_for_a_buffer_may_be_killed_over_and_over(m
     assert run.pipe.respawns >= 5
 
 
-def test_an_input_that_kills_its_stage_twice_ends_the_pipe_and_is_named(monitor):
+def test_an_input_that_kills_its_stage_over_and_over_ends_the_pipe_and_is_named(monitor):
     run = Run(monitor, [count.stage(), carry.stage(instances=2, die_at=17), gather.stage()])
     with pytest.raises(StageFailedError) as caught:
         run.outcome()
 
     assert caught.value.stage == "carry"
     assert caught.value.sequence == 17
-    assert "status 66, as the one before it was over number 17" in caught.value.cause
-    assert run.pipe.respawns == 1
+    assert "status 66, for the third time in a row over number 17" in caught.value.cause
+    assert run.pipe.respawns == 2
 
 
 def test_what_a_stage_reports_is_not_tried_again(monitor):

@@ -43,7 +43,7 @@ def test_killed_workers_cost_a_backup_nothing(seed, source, make_store, program,
             continue
         if done < due:
             continue
-        # By turns: killed twice over the same block, a worker would blame the block.
+        # By turns: killed over and over the same block, a worker would blame the block.
         task = job.wait_task(f"dm:checksum.{killed % 2}", timeout=20)
         killed += task is not None and job.kill(task)
         due = done + random.randrange(4 * MIB, 8 * MIB)

@@ -18,8 +18,8 @@ no socket, starts no process and reads no clock, so each line of the rules is a 
 
 CrewDied is said instead of TaskExited where the tasks of one process can be replaced.  They are,
 but when they end by themselves, or are killed a second time, before they were ever ready; when the
-same input was in work at two deaths in a row; or when too many died within a minute: then the pipe
-stops.
+same input was in work at three deaths in a row; or when too many died within a minute: then the
+pipe stops.
 
 A task that exits without having said "finished" has exited early, whatever its status.  The first
 culprit stays the culprit: those that follow fall because of it.
@@ -57,6 +57,7 @@ __all__ = [
 
 _A_MINUTE: Final = 60.0
 _MOST_A_MINUTE: Final = 120
+_FATAL: Final = 3  # two may be chance, where the system kills one after the other
 
 
 class State(StrEnum):
@@ -203,7 +204,7 @@ class Supervision:
         self._finished: set[int] = set()
         self._unborn: set[int] = set()
         self._deaths: list[float] = []
-        self._suspects: dict[int, frozenset[int]] = {}
+        self._suspects: dict[int, dict[int, int]] = {}
 
     def handle(self, event: Event) -> list[Effect]:
         """Take one event; return what to do about it, in order."""
@@ -262,11 +263,12 @@ class Supervision:
         if done or self.state in {State.STOPPING, State.STOPPED} or self._is_stillborn(death):
             return [effect for task in crew for effect in self._exited(task, status)]
         self._deaths = [at for at in self._deaths if at > death.at - _A_MINUTE] + [death.at]
-        again = sorted(self._suspects.get(crew[0], frozenset()) & set(death.held))
-        self._suspects[crew[0]] = frozenset(death.held)
+        before = self._suspects.get(crew[0], {})
+        over = self._suspects[crew[0]] = {one: before.get(one, 0) + 1 for one in death.held}
+        fatal = [one for one, times in over.items() if times >= _FATAL]
         reason = _ending(status)
-        if again:
-            reason += f", as the one before it was over number {again[0]}"
+        if fatal:
+            reason += f", for the third time in a row over number {min(fatal)}"
         elif len(self._deaths) > _MOST_A_MINUTE:
             reason += f", number {len(self._deaths)} within a minute"
         else:
