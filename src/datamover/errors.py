@@ -11,6 +11,7 @@ DataMoverError
 │   ├── RoomError                   what a stage must add does not fit its buffer
 │   ├── SequenceError               a number was repeated, or can no longer arrive
 │   ├── NoPipeError                 no pipe of that name runs here
+│   ├── GuestError                  an attached program broke a rule, or was gone too early
 │   ├── StopRequestedError          the monitor asked this task to end
 │   ├── ForkServerError             the process that tasks are forked from ended, and they with it
 │   └── StageFailedError            a stage ended abnormally; names stage, instance, sequence, cause
@@ -80,6 +81,7 @@ __all__ = [
     "EnrolmentError",
     "ForkServerError",
     "FormatError",
+    "GuestError",
     "MagicError",
     "MalformedError",
     "MediaError",
@@ -199,6 +201,18 @@ class OwnershipError(PipeError):
 
     def __str__(self) -> str:
         return f"buffer {self.index}: {self.reason}" if self.index >= 0 else self.reason
+
+
+@dataclass(eq=False, kw_only=True)
+class GuestError(PipeError):
+    """A program that was attached to a pipe broke a rule, or was gone before it was done."""
+
+    code = "pipe.guest"
+    hint = "docs/spec/attach-abi.md says what a guest must do"
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the attached program: {self.reason}"
 
 
 @dataclass(eq=False, kw_only=True)

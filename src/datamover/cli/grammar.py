@@ -171,6 +171,16 @@ COMMANDS: Final = (
         examples=("datamover limit copy-4711 200MB/s", "datamover limit copy-4711 none"),
     ),
     Command(
+        words=("attach",),
+        function=_at("attach:attach"),
+        usage="PIPE --head|--tail [--token HEX] [--run COMMAND]",
+        summary="Feed a pipe that runs from standard input, or take what comes out of it.",
+        examples=(
+            "datamover attach nightly --head < dump.sql",
+            "datamover attach nightly --tail > dump.sql",
+        ),
+    ),
+    Command(
         words=("monitor",),
         function=_at("monitor:monitor"),
         usage="[--listen ADDRESS]... [--drain SECONDS] [--log-json]",

@@ -43,6 +43,7 @@ _NOWHERE: Final = frozenset(
 """Stages that touch nothing but buffers."""
 
 _NETWORK: Final = frozenset({"net_receive", "net_send"})
+_GATES: Final = frozenset({"from_guest", "to_guest"})
 _MUST_NOT_DIAL: Final = ("dial", "command", "door")
 
 
@@ -138,6 +139,12 @@ class FleetPermit:
             if any(stage.settings.get(name) for name in _MUST_NOT_DIAL):
                 raise self._refusal(f"let {stage.use} dial")
             return
+        if stage.use in _GATES:
+            allow(self.permissions, self.peer, Action.ATTACH)
+            return
+        self._lead(stage)
+
+    def _lead(self, stage: StageSpec) -> None:
         leads = _LEADS.get(stage.use)
         if leads is None:
             raise self._refusal(f"run stage {stage.use:.80}")

@@ -108,6 +108,14 @@ def test_a_copy_leads_to_its_targets_and_not_to_the_folder_above(permit, tmp_pat
             permit.extend(part(use, **data, **names))
 
 
+@pytest.mark.parametrize("use", ["from_guest", "to_guest"])
+def test_programs_are_attached_for_those_who_may(use, permit):
+    with pytest.raises(NotAllowedError, match="attach to a pipe"):
+        permit.extend(part(use, pipe="p"))
+    entry = PeerEntry(machine="laptop", extend=True, attach=True)
+    FleetPermit(permissions=Permissions((entry,)), peer=PEER).extend(part(use, pipe="p"))
+
+
 def test_each_stage_of_ours_was_thought_of(permit):
     """A new stage is refused to peers until somebody says where it leads."""
     ours = {
