@@ -12,10 +12,14 @@ Source: seed FIG. 2D, 3B, "Status Monitoring"; SPEC C2, C4, C16, C17; ADR 0014.
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from datamover.errors import (
     DataMoverError,
@@ -25,6 +29,8 @@ from datamover.errors import (
     StopRequestedError,
 )
 from datamover.ids import PipeName
+from datamover.monitor.account import part_of
+from datamover.monitor.core import State
 from datamover.monitor.live import Alias, LivePipe, Notify, Outcome, revived_failure
 from datamover.monitor.peer import Peer
 from datamover.monitor.plan import plain_of
@@ -32,7 +38,7 @@ from datamover.monitor.statistics import PipeStatistics, StageStatistics, stage_
 from datamover.monitor.supervisor import Monitor
 from datamover.pipe.plain import unpacked
 from datamover.pipe.split import HERE, Part
-from datamover.wire.account import PartAccount
+from datamover.wire.account import Account, PartAccount
 from datamover.wire.message import (
     AskStatus,
     Extended,
@@ -94,7 +100,7 @@ class _Elsewhere:
         return self.lost or self.ended is not None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class JointPipe:
     """A started pipe of several parts; use it from the thread that uses its monitor.
 
@@ -127,6 +133,7 @@ class JointPipe:
 
         Blocking: until every task of the other machines is attached, at most 30 s.
         """
+        self.monitor.led.append(self)
         try:
             for machine, place in self.places.items():
                 place.peer.watch(
@@ -152,6 +159,7 @@ class JointPipe:
         except BaseException:
             self.stop("a part that could not be started")
             self._drain()
+            self._let_go()
             raise
 
     @property
@@ -175,6 +183,7 @@ class JointPipe:
             self._judge()
         if not self._ended:
             self._ended = time.monotonic()
+            self._let_go()
         return True
 
     def wait(self) -> Outcome:
@@ -227,9 +236,24 @@ class JointPipe:
         elapsed = (self._ended or time.monotonic()) - self.started
         return PipeStatistics(pipe=self.name, elapsed_s=elapsed, stages=tuple(stages))
 
-    def accounts(self) -> list[PartAccount]:
-        """Return what is known of the parts elsewhere, for whoever asks this machine."""
-        return [one.account for one in self._there.values() if one.account is not None]
+    def account(self) -> Account:
+        """Return what is known of all parts, for whoever asks this machine; see ``roster.Led``.
+
+        Blocking: never.
+        """
+        known = [
+            part_of(self._here[part.number]) if part.number in self._here else self._elsewhere(part)
+            for part in self.parts
+        ]
+        states = {one.state for one in known} - {State.STOPPED}
+        return Account(
+            pipe=self.name,
+            machine=platform.node(),
+            pid=os.getpid(),
+            state=states.pop() if len(states) == 1 else self._state(),
+            limit=max((pipe.limit for pipe in self._here.values()), default=0),
+            parts=known,
+        )
 
     def set_limit(self, bytes_per_s: int) -> None:
         """Let each part send so much a second; 0: as much as it can.
@@ -252,6 +276,22 @@ class JointPipe:
             pipe.stop(by)
         for machine in self._machines():
             self._post(machine, StopPipe(request=0, pipe=self.name, reason=by))
+
+    def _elsewhere(self, part: Part) -> PartAccount:
+        there = self._there.get(part.number)
+        account = None if there is None else there.account
+        if there is not None and there.ended is not None:
+            account = there.ended.account
+        state = "unknown" if there is not None and there.lost else str(State.STARTING)
+        if account is None:
+            return PartAccount(part=part.number, machine=part.machine, state=state)
+        return msgspec.structs.replace(account, part=part.number, machine=part.machine)
+
+    def _state(self) -> State:
+        """Where in its life the whole is, while its parts differ."""
+        if self.is_over:
+            return State.STOPPED
+        return State.STARTING if self._stopping is None else State.STOPPING
 
     # ---- starting
 
@@ -284,6 +324,10 @@ class JointPipe:
                     peer=late.part.machine, reason=f"its part is not up after {_UP_WITHIN:.0f} s"
                 )
             self.monitor.step(min(left, _TICK))
+
+    def _let_go(self) -> None:
+        if self in self.monitor.led:
+            self.monitor.led.remove(self)
 
     def _drain(self) -> None:
         while not self.is_over:

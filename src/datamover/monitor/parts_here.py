@@ -18,7 +18,6 @@ from datamover.errors import (
 )
 from datamover.monitor.account import part_of
 from datamover.monitor.core import State
-from datamover.monitor.doors import with_doors
 from datamover.monitor.live import Alias, LivePipe
 from datamover.monitor.plan import spec_of
 from datamover.wire.message import Extended, ExtendPipe, Message, PipeEnded, PipeNotice, Refused
@@ -80,7 +79,6 @@ class PartsHere:
             raise UsageError(reason=f"a conversation has at most {_MOST} parts of pipes")
         spec = spec_of(message.spec)
         permit.extend(spec)
-        spec = with_doors(spec)
         alias = Alias(pipe=message.pipe, part=message.part, by=self._by)
         live = self._monitor.start(spec, on_notice=self._notices(key), alias=alias)
         self._parts[key] = _Part(live, message.request)
