@@ -24,7 +24,7 @@ class Command:
         usage: The arguments, as they are documented.
         summary: One line, imperative.
         examples: Commands that work as they stand, given the files they name.
-        stages: Which stages it runs, by the name of the list in ``datamover.mover.pipes``.
+        stages: "module:list" of the stages that it runs, for a head start; empty for none.
     """
 
     words: tuple[str, ...]
@@ -59,7 +59,7 @@ COMMANDS: Final = (
             "datamover backup /home /etc --to /mnt/backup",
             "datamover backup . --to /mnt/backup --exclude '*.o' --codec zstd-9",
         ),
-        stages="WRITING_STAGES",
+        stages="datamover.mover.pipes:WRITING_STAGES",
     ),
     Command(
         words=("restore",),
@@ -73,7 +73,7 @@ COMMANDS: Final = (
             "datamover restore --from /mnt/backup --to /tmp/back",
             "datamover restore latest etc/fstab --from /mnt/backup --to /tmp/back",
         ),
-        stages="READING_STAGES",
+        stages="datamover.mover.pipes:READING_STAGES",
     ),
     Command(
         words=("copy",),
@@ -88,6 +88,7 @@ COMMANDS: Final = (
             "datamover copy /home/data /mnt/disk",
             "datamover copy /home/data/ /mnt/disk/data --delete --dry-run",
         ),
+        stages="datamover.mover.copying:PRELOAD",
     ),
     Command(
         words=("archives",),
@@ -109,7 +110,7 @@ COMMANDS: Final = (
         usage="STORE [ARCHIVE]",
         summary="Read everything that is stored and say what is damaged.",
         examples=("datamover verify /mnt/backup",),
-        stages="READING_STAGES",
+        stages="datamover.mover.pipes:READING_STAGES",
     ),
     Command(
         words=("info",),

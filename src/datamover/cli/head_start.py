@@ -28,13 +28,13 @@ def give_head_start(arguments: Sequence[str]) -> bool:
     """
     lists = {command.words[0]: command.stages for command in COMMANDS}
     word = next((one for one in arguments if one in lists), "")
-    if not lists.get(word) or not {"-h", "--help"}.isdisjoint(arguments):
+    module, _, name = lists.get(word, "").partition(":")
+    if not module or not {"-h", "--help"}.isdisjoint(arguments):
         return False
     # Late: a command that runs no pipe must not pay for them.
     from datamover.monitor import launcher  # noqa: PLC0415 - as above
-    from datamover.mover import pipes  # noqa: PLC0415 - as above
 
-    for module in getattr(pipes, lists[word]):
-        importlib.import_module(module)
+    for stage in getattr(importlib.import_module(module), name):
+        importlib.import_module(stage)
     launcher.prepare(without=[VARIABLE])
     return True

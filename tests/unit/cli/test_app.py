@@ -40,6 +40,15 @@ def test_the_function_says_what_the_grammar_says_and_takes_the_common_options(co
     assert all(example.startswith("datamover ") for example in command.examples)
 
 
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c.stages], ids=lambda c: " ".join(c.words)
+)
+def test_the_stages_of_a_head_start_are_stages(command):
+    module, _, name = command.stages.partition(":")
+
+    assert all(hasattr(import_module(one), "STAGE") for one in getattr(import_module(module), name))
+
+
 def test_every_group_has_commands_and_every_first_word_of_two_is_a_group():
     assert {c.words[0] for c in COMMANDS if len(c.words) == 2} == set(GROUPS)
 
