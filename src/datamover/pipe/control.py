@@ -8,6 +8,7 @@ Source: seed, "Control Messages"; SPEC C13, C14; docs/spec/shm-layout.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -23,6 +24,8 @@ __all__ = ["Control", "DirectControl", "Message", "SocketControl", "decode"]
 _MOST: Final = 60_000
 _TRIES: Final = ((2_000, 2), (200, 2), (20, 0))  # characters a text, levels of mappings
 _ITEMS: Final = 20
+_DEEPEST: Final = 64
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # in linear time, closed or not
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,10 +84,24 @@ def decode(data: bytes) -> Message:
     Raises:
         MalformedError: It is none.
     """
+    if data.count(b"{") + data.count(b"[") > _DEEPEST and _depth(data) > _DEEPEST:
+        raise MalformedError(what="control message", reason="it is nested too deeply")
     try:
         return _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(what="control message", reason=str(error)) from None
+
+
+def _depth(data: bytes) -> int:
+    """Return how deeply JSON is nested; the interpreter's own limit differs by its version."""
+    depth = deepest = 0
+    for byte in _TEXT.sub(b"", data):
+        if byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+    return deepest
 
 
 def _encoded(what: str, facts: Mapping[str, object]) -> bytes:

@@ -118,8 +118,18 @@ def test_what_is_no_message_is_refused_as_malformed(data: bytes) -> None:
         b'{"what":"\xff","facts":{}}',
         b'{"what":"x","facts":' + b"[" * 60_000,
         b'{"what":"x","facts":' + b'{"a":' * 12_000 + b"1" + b"}" * 12_001,
+        b"{[" * 40 + b'"' + b'\\"' * 30_000,
+        b'{"what":"x","facts":' + b'{"a":' * 64 + b"1" + b"}" * 65,
     ],
 )
 def test_hostile_messages_are_refused(data: bytes) -> None:
     with pytest.raises(MalformedError):
         decode(data)
+
+
+def test_brackets_in_a_text_are_no_nesting() -> None:
+    facts = {"text": '"[{' * 100 + "\\", "list": [{}] * 100}
+
+    data = msgspec.json.encode({"what": "x", "facts": facts})
+
+    assert decode(data).facts == facts
