@@ -155,6 +155,7 @@ class DataFrames:
         self._taken = b""  # the header's bytes, of the frame that is arriving
         self._place: memoryview | None = None  # where it goes; None: nobody has said
         self._skips = False
+        self._is_drained = False
         self._done = 0  # bytes of its body
         self._spare = memoryview(bytearray(0))
 
@@ -191,6 +192,9 @@ class DataFrames:
         """
         if self._frame is None:
             if self._have < FRAME_SIZE:
+                if self._is_drained:  # whoever polls will say when there is more
+                    self._is_drained = False
+                    return None
                 self._have += self._fill([self._header[self._have :]])
                 if self._have < FRAME_SIZE:
                     return None
@@ -224,6 +228,7 @@ class DataFrames:
                 # The next frame's header comes with the end of this one.
                 more = self._fill([self._place[self._done :], self._header])
                 self._done += more
+                self._is_drained = more < asked
                 if self._done > size:
                     self._have, self._done = self._done - size, size
             if self._done < size and more < asked:
