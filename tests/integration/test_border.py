@@ -155,6 +155,22 @@ def test_paths_go_out_by_the_addresses_that_were_given(both: TwoSides) -> None:
     assert seen == {"127.0.0.5", "127.0.0.6"}
 
 
+def test_a_name_is_tried_by_each_of_its_addresses(both: TwoSides, monkeypatch) -> None:
+    port = int(both.address.rpartition(":")[2])
+    with socket.create_server(("127.0.0.3", 0)) as free:
+        nobody = free.getsockname()
+    places = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", to) for to in (nobody, ("127.0.0.1", port))
+    ]
+    asked: list[str] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: asked.append(host) or places)
+    both.address = f"vault:{port}"
+    both.start(numbers=20)
+
+    assert both.check() == 0
+    assert asked == ["vault"]
+
+
 def test_an_interface_that_is_not_there_is_said(both: TwoSides) -> None:
     both.start(here={"via": ["nonesuch0"], "patience_s": 0.5}, there={"patience_s": 0.5})
     both.step()

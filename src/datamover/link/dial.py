@@ -29,7 +29,8 @@ from datamover.wire.frame import HELLO_SIZE
 __all__ = ["Dialer", "Target"]
 
 _LATE: Final = 10.0
-_FIRST_PAUSE: Final = 0.2
+_UNREACHABLE: Final = 4.0  # the system repeats its first word after 1 and 3 s
+_FIRST_PAUSE: Final = 0.02  # what is dialed may still be on its way up
 _LONGEST_PAUSE: Final = 5.0
 _STEADY: Final = 2.0  # seconds that a path must last before it is dialed again at once
 _PATIENCE: Final = 0.5
@@ -37,14 +38,18 @@ _PIPE: Final = 1 << 20
 _F_SETPIPE_SZ: Final = 1031
 _PORTS: Final = 1 << 16
 
+# Family, kind, protocol, canonical name, address: as the system answers.
+_Place = tuple[int, int, int, str, tuple[str | int | bytes, ...]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where paths are dialed to.
 
     Attributes:
-        addresses: "host:port" or "[address]:port"; path i takes the i-th, round and round, and
-            the next one when it does not answer.
+        addresses: "host:port" or "[address]:port"; path i takes the i-th, round and round.  It
+            tries the next one only while no path at all is open: otherwise it waits for its own
+            link to come back.
         via: Local addresses or names of interfaces, dealt out in the same way.
         command: Instead: a program whose standard input and output are the path.
         send_buffer: Bytes that the kernel may hold of a path; 0: as it sees fit.
@@ -64,6 +69,7 @@ class _Attempt:
     due: float
     pause: float = 0.0
     tried: int = 0
+    failures: int = 0
     carrier: Carrier | None = None
     is_connecting: bool = False
     asked: Asked | None = None
@@ -88,6 +94,7 @@ class Dialer:
             raise UsageError(reason="nothing to dial: neither an address nor a command is given")
         self.refusals: list[tuple[int, str]] = []
         self._addresses = [_parse(one) for one in target.addresses]
+        self._known: dict[tuple[str, int], Sequence[_Place]] = {}
         self._terms = terms
         self._target = target
         self._attempts = {n: _Attempt(n, due=now) for n in range(terms.paths)}
@@ -134,7 +141,7 @@ class Dialer:
     def lost(self, path: int, now: float, *, lasted: float) -> None:
         """Learn that an open path is no more: dial it again, at once if it had lasted a while."""
         pause = 0.0 if lasted >= _STEADY else _FIRST_PAUSE
-        self._attempts[path] = _Attempt(path, due=now + pause, pause=pause, tried=1)
+        self._attempts[path] = _Attempt(path, due=now + pause, pause=pause)
 
     def close(self) -> None:
         """Give up what is under way."""
@@ -160,8 +167,13 @@ class Dialer:
         if attempt.carrier is not None:
             attempt.carrier.close()
         pause = min(max(2 * attempt.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        is_alone = len(self._attempts) == self._terms.paths
         self._attempts[attempt.path] = _Attempt(
-            attempt.path, due=now + pause, pause=pause, tried=attempt.tried + 1
+            attempt.path,
+            due=now + pause,
+            pause=pause,
+            tried=attempt.tried + is_alone,
+            failures=attempt.failures + 1,
         )
 
     def _name(self, attempt: _Attempt) -> str:
@@ -173,17 +185,31 @@ class Dialer:
         return attempt.path + attempt.tried
 
     def _begin(self, attempt: _Attempt, now: float) -> Opened | None:
-        attempt.deadline = now + _LATE
         if self._target.command:
+            attempt.deadline = now + _LATE
             attempt.carrier = _spawn(self._target.command)
             self._greet(attempt)
             return None
+        attempt.deadline = now + _UNREACHABLE
         turn = self._turn(attempt)
         host, port = self._addresses[turn % len(self._addresses)]
         via = self._target.via[attempt.path % len(self._target.via)] if self._target.via else ""
-        attempt.carrier = _connect(host, port, via, self._name(attempt), self._target.send_buffer)
+        attempt.carrier = _connect(
+            self._places(host, port),
+            attempt.failures,
+            via,
+            self._name(attempt),
+            self._target.send_buffer,
+        )
         attempt.is_connecting = True
         return None
+
+    def _places(self, host: str, port: int) -> Sequence[_Place]:
+        """Look a name up, once: that may take the system's time, while other paths wait."""
+        key = (host, port)
+        if key not in self._known:
+            self._known[key] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return self._known[key]
 
     def _greet(self, attempt: _Attempt) -> None:
         assert attempt.carrier is not None  # noqa: S101 - the caller has just made it
@@ -193,7 +219,7 @@ class Dialer:
         if os.write(attempt.carrier.writer, attempt.asked.data) != HELLO_SIZE:
             raise PeerUnreachableError(peer=attempt.carrier.name, reason="takes no hello")
 
-    def _go_on(self, attempt: _Attempt, now: float) -> Opened | None:  # noqa: ARG002 - as a step
+    def _go_on(self, attempt: _Attempt, now: float) -> Opened | None:
         carrier = attempt.carrier
         assert carrier is not None  # noqa: S101 - the caller has looked
         if attempt.is_connecting:
@@ -202,6 +228,7 @@ class Dialer:
                 status = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if status:
                 raise OSError(status, os.strerror(status))
+            attempt.deadline = now + _LATE
             self._greet(attempt)
             return None
         try:
@@ -227,15 +254,15 @@ def _parse(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _connect(host: str, port: int, via: str, name: str, send_buffer: int) -> Carrier:
-    """Begin to connect; names are looked up here, which may take the system's time for it."""
+def _connect(
+    places: Sequence[_Place], choice: int, via: str, name: str, send_buffer: int
+) -> Carrier:
+    """Begin to connect to one of the places that a name stands for."""
     local, device = _local(via)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    if local is not None:
-        found = [one for one in found if one[0] == local[0]]
-    if not found:
+    usable = [one for one in places if local is None or one[0] == local[0]]
+    if not usable:
         raise PeerUnreachableError(peer=name, reason=f"has no address of the kind of {via}")
-    family, kind, protocol, _, address = found[0]
+    family, kind, protocol, _, address = usable[choice % len(usable)]
     connection = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
     try:
         tune(connection.fileno(), send_buffer=send_buffer)

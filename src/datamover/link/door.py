@@ -38,6 +38,7 @@ __all__ = ["Door", "door_path", "hand_over"]
 _MOST: Final = 2
 _WAITING: Final = 32
 _LATE: Final = 10.0
+_UNFINISHED: Final = ".new"
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -105,10 +106,12 @@ class Door:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._listener.setblocking(False)
-            with _short(path) as short:
+            # Under its name it is seen only when it can be knocked at.
+            with _short(f"{path}{_UNFINISHED}") as short:
                 self._listener.bind(short)
-            os.chmod(path, 0o600)  # noqa: PTH101 - a plain path
-            self._listener.listen(_WAITING)
+                os.chmod(short, 0o600)  # noqa: PTH101 - a plain path
+                self._listener.listen(_WAITING)
+                os.rename(short, path)  # noqa: PTH104 - a plain path
         except OSError as error:
             self._listener.close()
             raise UsageError(reason=f"{path}: {error.strerror}") from None

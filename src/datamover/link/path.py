@@ -8,7 +8,12 @@ Source: docs/spec/link-protocol.md, 3; SPEC N5; DESIGN D8; LIMITS: network.
 
 from __future__ import annotations
 
+import array
+import contextlib
+import fcntl
 import os
+import stat
+import termios
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from datamover.errors import PeerLostError, PeerProtocolError
@@ -83,6 +88,14 @@ class Outlet:
         else:
             self._drop(done)
         return done
+
+    def backlog(self) -> int:
+        """Bytes that were written and that the system still holds; it sinks while a path lives."""
+        held = array.array("i", [0])
+        is_socket = stat.S_ISSOCK(os.fstat(self._descriptor).st_mode)
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._descriptor, termios.TIOCOUTQ if is_socket else termios.FIONREAD, held)
+        return held[0]
 
     def _drop(self, done: int) -> None:
         pieces = self._pieces

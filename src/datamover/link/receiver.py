@@ -180,6 +180,10 @@ class Receiver(Generic[T]):
             )
         self._total = total
 
+    def heard(self, path: int, now: float) -> None:
+        """Learn that bytes came on a path, be they a whole frame or not."""
+        self.lanes[path].heard = now
+
     def pinged(self, path: int, now: float) -> None:
         """Learn that the sender wants a word."""
         lane = self.lanes[path]

@@ -23,7 +23,8 @@ from datamover.errors import PeerProtocolError
 __all__ = ["Lane", "Numbered", "Order", "Sender"]
 
 T = TypeVar("T")
-_UNMEASURED: Final = 2  # frames under way on a path whose speed nobody knows yet
+_UNMEASURED: Final = 1  # frames under way on a path whose speed nobody knows yet
+_PATIENT: Final = 4
 _SMOOTHING: Final = 0.5  # seconds of work after which an old measurement counts for a third
 _CLOCK: Final = 1 << 32
 _MICRO: Final = 1e-6
@@ -250,10 +251,22 @@ class Sender(Generic[T]):
         return [
             path
             for path, lane in self.lanes.items()
-            if lane.waits and now - lane.progress > self._stall
+            if lane.waits and now - lane.progress > self._allowed(lane)
         ]
 
     # ---- inside
+
+    def _allowed(self, lane: Lane[T]) -> float:
+        """Seconds that a path may owe a word.
+
+        What stands between, such as a remote shell, may have taken whole frames, so a slow path
+        shows nothing for as long as these need; while its rate is not known, that is guessed.
+        """
+        if not lane.in_flight:
+            return self._stall
+        if not lane.rate:
+            return _PATIENT * self._stall
+        return max(self._stall, _PATIENT * lane.under_way / lane.rate)
 
     def _is_worth(self, lane: Lane[T], numbered: Numbered[T]) -> bool:
         """Whether this path, though it could take the frame, is a good place for it.

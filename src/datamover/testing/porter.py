@@ -23,7 +23,7 @@ __all__ = ["Porter"]
 
 
 class Porter:
-    """Listens on a port of the loopback interface, in a thread of its own.
+    """Listens on a port, by default one of the loopback interface, in a thread of its own.
 
     Attributes:
         address: Where, as a stage is told it.
@@ -33,21 +33,20 @@ class Porter:
         turns_away: Close whatever comes.
     """
 
-    def __init__(self, runtime: str, *, receive_buffer: int = 0) -> None:
+    def __init__(self, runtime: str, *, host: str = "127.0.0.1", port: int = 0) -> None:
         """Begin to listen.
 
         Args:
             runtime: The folder of the doors.
-            receive_buffer: Bytes that the kernel may hold of each connection; 0: as it sees fit.
+            host: The address to listen on; empty: all.
+            port: And the port; 0: any.
         """
         self.connections: list[socket.socket] = []
         self.hellos: list[bytes] = []
         self.refused: list[str] = []
         self.turns_away = False
         self._runtime = runtime
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        if receive_buffer:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._listener = socket.create_server((host, port))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, name="porter", daemon=True)
         self._thread.start()

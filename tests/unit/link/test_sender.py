@@ -53,7 +53,11 @@ def test_an_older_word_does_not_take_credit_back() -> None:
 
 def test_what_a_lost_path_carried_goes_first_and_lowest_first() -> None:
     found = sender()
-    for path in (0, 1, 0, 1):
+    for path in (0, 1):
+        found.offer("x", 1)
+        chosen(found, path)
+        found.lanes[path].rate = 1.0
+    for path in (1, 0):
         found.offer("x", 1)
         chosen(found, path)
     found.close(1)
@@ -93,12 +97,12 @@ def test_the_end_is_said_on_every_path_and_on_those_that_come_later() -> None:
 
 
 def test_done_gives_back_everything_even_what_nobody_acknowledged() -> None:
-    found = sender()
+    found = sender(paths=1)
     for item in "ab":
         found.offer(item, 1)
         chosen(found, 0)
     found.end()
-    found.choose(1, 0.0)
+    found.choose(0, 0.0)
 
     assert sorted(one.item for one in found.finish(0)) == ["a", "b"]
     assert found.is_done
@@ -132,11 +136,10 @@ def test_a_slow_path_helps_when_the_window_is_wide_enough() -> None:
     assert counts[1] > 0
 
 
-def test_a_path_that_nobody_has_measured_gets_two_frames() -> None:
+def test_a_path_that_nobody_has_measured_gets_one_frame() -> None:
     found = sender()
-    for _ in range(2):
-        found.offer("x", 1)
-        assert chosen(found, 0) is not None
+    found.offer("x", 1)
+    assert chosen(found, 0) is not None
     found.offer("x", 1)
 
     assert chosen(found, 0) is None
@@ -151,7 +154,8 @@ def test_the_only_path_is_always_good_enough() -> None:
 
 
 def test_a_path_stalls_when_it_neither_answers_nor_takes_anything() -> None:
-    found = sender()
+    found = sender(paths=1)
+    at_rate(found, 0, 1000)
     found.offer("x", 1)
     chosen(found, 0, 10.0)
 
@@ -159,6 +163,25 @@ def test_a_path_stalls_when_it_neither_answers_nor_takes_anything() -> None:
     found.progressed(0, 14.0)
     assert found.stalled(15.1) == []
     assert found.stalled(19.1) == [0]
+
+
+def test_a_path_gets_the_time_that_its_rate_needs() -> None:
+    found = sender(paths=1)
+    at_rate(found, 0, 1000)
+    found.offer("x", 3000)
+    chosen(found, 0, 10.0)
+
+    assert found.stalled(21.0) == []
+    assert found.stalled(22.1) == [0]
+
+
+def test_a_path_whose_rate_nobody_knows_gets_more_time() -> None:
+    found = sender(paths=1)
+    found.offer("x", 1)
+    chosen(found, 0, 10.0)
+
+    assert found.stalled(29.0) == []
+    assert found.stalled(30.1) == [0]
 
 
 def test_a_silent_path_is_pinged_once_and_stalls_without_an_answer() -> None:

@@ -130,6 +130,7 @@ class _Receiving:
     # ---- in
 
     def _hear(self, line: _Line) -> None:
+        self._receiver.heard(line.number, time.monotonic())
         try:
             while (arrived := line.frames.pull()) is not None:
                 self._understand(line, arrived.frame, is_whole=arrived.is_whole)

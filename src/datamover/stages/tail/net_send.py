@@ -50,6 +50,7 @@ STAGE: Final = StageInfo(name="net_send", role=Role.TAIL, parallel=False)
 _CIPHERS: Final = frozenset({TransformId.AES_256_GCM, TransformId.CHACHA20_POLY1305})
 _MICRO: Final = 1e-6
 _FAREWELL: Final = 2.0
+_LOOK: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,7 @@ class _Line:
     room: int
     opened: float
     is_full: bool = False
+    backlog: int = 0
 
 
 class _Sending:
@@ -111,6 +113,7 @@ class _Sending:
         self._readers: dict[int, _Line] = {}
         self._writers: dict[int, _Line] = {}
         self._limit = Limit(time.monotonic())
+        self._looked = 0.0
         self._is_limited = False
         self._is_dry = False
         self._has_ended = False
@@ -280,7 +283,18 @@ class _Sending:
         for opened in self._border.openings(ready):
             self._add(opened)
 
+    def _look_for_progress(self, now: float) -> None:
+        """A path that holds whole frames takes nothing more, and yet goes on."""
+        for line in self._lines.values():
+            backlog = line.outlet.backlog()
+            if backlog < line.backlog:
+                self._sender.progressed(line.number, now)
+            line.backlog = backlog
+
     def _look_after(self, now: float) -> None:
+        if now - self._looked > _LOOK:
+            self._looked = now
+            self._look_for_progress(now)
         for number in self._sender.stalled(now):
             self._lose(self._lines[number], "nothing went on for too long")
         for number in self._sender.pings(now):
