@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datamover.monitor.supervisor import Monitor, run
     from datamover.pipe.definition import head, middle, tail
     from datamover.pipe.ports import HeadPort, MiddlePort, TailPort
-    from datamover.pipe.spec import Mode, OnQuota, PipeSpec, StageSpec, load_spec
+    from datamover.pipe.spec import Mode, OnDeath, OnQuota, PipeSpec, StageSpec, load_spec
     from datamover.pipe.stage import FanOut, Role, StageInfo
 
 __version__ = "0.1.0"
@@ -26,6 +26,7 @@ __all__ = [
     "MiddlePort",
     "Mode",
     "Monitor",
+    "OnDeath",
     "OnQuota",
     "Outcome",
     "PipeSpec",
@@ -46,7 +47,7 @@ _PLACES: Final = {
     "datamover.monitor.supervisor": ("Monitor", "run"),
     "datamover.pipe.definition": ("head", "middle", "tail"),
     "datamover.pipe.ports": ("HeadPort", "MiddlePort", "TailPort"),
-    "datamover.pipe.spec": ("Mode", "OnQuota", "PipeSpec", "StageSpec", "load_spec"),
+    "datamover.pipe.spec": ("Mode", "OnDeath", "OnQuota", "PipeSpec", "StageSpec", "load_spec"),
     "datamover.pipe.stage": ("FanOut", "Role", "StageInfo"),
 }
 
