@@ -8,55 +8,17 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from datamover.testing.remote_shell import Reached, remote_shell
 from datamover.testing.trees import assert_same_tree, make_tree
 
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60
-
-
-@pytest.fixture
-def near(tmp_path):
-    """Run a command here; its keyword ``start`` leaves it running."""
-    program = f"{sys.executable} -m datamover"
-    vault = tmp_path / "vault"
-    vault.mkdir()
-    everywhere = {"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]}
-    environment = {**everywhere, "DATAMOVER_RUNTIME": str(vault / "run")}
-    shell = remote_shell(
-        tmp_path / "hosts.json", {"vault": Reached(folder=str(vault), environment=environment)}
-    )
-    here = {
-        **everywhere,
-        "HOME": str(tmp_path),
-        "DATAMOVER_RUNTIME": str(tmp_path / "run"),
-        "DATAMOVER_RSH": shell,
-        "DATAMOVER_REMOTE": program,
-        "DATAMOVER_PASSPHRASE": "correct horse",
-    }
-
-    def run(*words, start=False, **extra):
-        command = [sys.executable, "-m", "datamover", *map(str, words)]
-        given = {"env": here | extra, "stdin": subprocess.DEVNULL, "text": True}
-        if start:
-            return subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **given
-            )
-        return subprocess.run(
-            command, capture_output=True, timeout=DEADLINE_S, check=False, **given
-        )
-
-    run.vault = vault
-    return run
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from datamover.link.places import runtime_folder
 from datamover.monitor.here_service import HereService
 from datamover.monitor.permit import Everything, Permit
 from datamover.mover.depot_service import DepotService
+from datamover.mover.look_service import LookService
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +43,10 @@ class _Depots(Permit, Protocol):
         """May it do this with the store in ``folder``?"""
         ...
 
+    def look(self, path: str) -> None:
+        """May it see what is under ``path``?"""
+        ...
+
 
 def services(permit: _Depots | None = None) -> Service:
     """Make the services of one conversation.
@@ -52,6 +57,7 @@ def services(permit: _Depots | None = None) -> Service:
     return _Together(
         [
             DepotService(permit.depot if permit else _permit_everything),
+            LookService(permit.look if permit else _permit_every_look),
             HereService(runtime_folder(), permit or Everything()),
         ]
     )
@@ -59,3 +65,7 @@ def services(permit: _Depots | None = None) -> Service:
 
 def _permit_everything(action: str, place: Path) -> None:
     """What the user may not do, the system refuses."""
+
+
+def _permit_every_look(path: str) -> None:
+    """Likewise."""

@@ -42,7 +42,7 @@ class Status(IntEnum):
     """SIGTERM; the pipe was stopped in order."""
 
 
-HARMLESS: Final = frozenset({"archive", "item", "note", "respawned"})
+HARMLESS: Final = frozenset({"archive", "item", "note", "path lost", "path refused", "respawned"})
 """Kinds of notices that take nothing away from what was asked for."""
 
 

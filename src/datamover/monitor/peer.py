@@ -165,6 +165,8 @@ class Peer:
             on_message: Called with each message that is no answer.
             on_lost: Called once, when the conversation has ended though nobody closed it.
         """
+        if self._monitor is not None:
+            self._monitor.untend(self._tend_watched)
         self._monitor, self._on_message, self._on_lost = monitor, on_message, on_lost
         monitor.tend(self._tend_watched)
         self._rewatch()

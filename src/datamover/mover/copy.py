@@ -13,21 +13,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from datamover.errors import MalformedError, UsageError
-from datamover.files.found import Found
 from datamover.files.leftover import RESUMABLE
 from datamover.files.printable import printable
 from datamover.monitor.pipe_socket import asked
 from datamover.monitor.supervisor import Monitor
 from datamover.mover.copying import PRELOAD, Deferred, Plan, copying, matching
+from datamover.mover.elsewhere import Travel
 from datamover.mover.job import Job, processors
 from datamover.mover.pipes import Codec
 from datamover.mover.report import Copied, Notice, Summary
+from datamover.mover.sides import opened_sides
 from datamover.mover.targets import sources, target
 from datamover.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from datamover.files.found import Found
     from datamover.mover.job import Finished
     from datamover.mover.report import Watch
     from datamover.mover.targets import Source, Target
@@ -75,7 +77,13 @@ class CopySettings:
     itemize: bool = False
 
 
-def copy(given: Sequence[str], to: str, settings: CopySettings, watch: Watch) -> Summary:
+def copy(
+    given: Sequence[str],
+    to: str,
+    settings: CopySettings,
+    watch: Watch,
+    travel: Travel | None = None,
+) -> Summary:
     """Make ``to`` like the sources; return when it is durable.
 
     Args:
@@ -83,23 +91,34 @@ def copy(given: Sequence[str], to: str, settings: CopySettings, watch: Watch) ->
         to: Where to; see ``datamover.mover.targets`` for what each is called there.
         settings: How.
         watch: Who looks on.
+        travel: How other machines are reached, where a path is one of theirs.
 
     Raises:
         UsageError: It cannot be; nothing was done.
+        PeerError: A machine cannot be reached, refuses, or was lost.
         StageFailedError: A stage ended abnormally; what was copied so far is there, whole.
 
     Blocking: until everything is copied, and durable unless ``settings.sync`` is off.
     """
-    named = sources(given, [Found.at(one) for one in given])
-    found = Found.at(to)
-    chosen = target(named, to, found)
-    check(named, chosen, found, settings)
-    with Monitor(preload=list(PRELOAD)) as monitor, asked(monitor):
-        monitor.warm_up()
-        made = plan(named, chosen, found, settings)
-        counts = "compare" if settings.dry_run else "place"
-        job = Job(_KIND, watch, monitor=monitor, counts=counts)
-        return run(made, job, watch)
+    with opened_sides(given, to, travel or Travel()) as sides:
+        source, there = sides.source, sides.target
+        (found,) = there.found
+        named = sources(source.typed, source.found)
+        chosen = target(named, there.typed[0], found)
+        check(named, chosen, found, settings, is_one_machine=source.machine == there.machine)
+        with Monitor(preload=list(PRELOAD)) as monitor, asked(monitor):
+            monitor.warm_up()
+            made = plan(
+                named,
+                chosen,
+                found,
+                settings,
+                source_at=source.machine,
+                target_at=there.machine,
+            )
+            counts = "compare" if settings.dry_run else "place"
+            job = Job(_KIND, watch, monitor=monitor, counts=counts, places=sides.places)
+            return run(made, job, watch)
 
 
 def run(plan: Plan, job: Job, watch: Watch) -> Summary:
@@ -182,14 +201,23 @@ def plan(
     )
 
 
-def check(named: tuple[Source, ...], chosen: Target, found: Found, settings: CopySettings) -> None:
-    """Refuse what would copy a tree into itself, or over itself; both sides are on this machine.
+def check(
+    named: tuple[Source, ...],
+    chosen: Target,
+    found: Found,
+    settings: CopySettings,
+    *,
+    is_one_machine: bool = True,
+) -> None:
+    """Refuse what would copy a tree into itself, or over itself.
 
     Raises:
         UsageError: A target is a source, or is in one.
     """
     if settings.delete_excluded and not settings.delete:
         raise UsageError(reason="--delete-excluded says more of --delete, which is missing")
+    if not is_one_machine:
+        return
     for source, path in zip(named, chosen.paths, strict=True):
         shown = printable(os.fsencode(source.path))
         if path == source.path:

@@ -19,12 +19,14 @@ from datamover.mover.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from datamover.monitor.joint import Place
+    from datamover.monitor.peer import Peer
     from datamover.monitor.place import Host
     from datamover.monitor.reach import Reached
     from datamover.mover.depot import Depot
     from datamover.mover.description import Description
 
-__all__ = ["Travel", "created_store", "opened_store"]
+__all__ = ["Travel", "created_store", "opened_store", "reached_place"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +109,30 @@ def _reached(where: str, travel: Travel) -> Iterator[Depot | None]:
         return
     # Imported late: most stores are on this machine.
     from datamover.mover.remote_depot import RemoteDepot  # noqa: PLC0415 - as above
-    from datamover.mover.route import Route, place_of  # noqa: PLC0415 - as above
+
+    with reached_place(place.host, travel) as (peer, there):
+        machine = str(place.host)
+        depot = RemoteDepot(peer, machine=machine, directory=place.path or ".")
+        depot.places = {machine: there}
+        yield depot
+
+
+@contextmanager
+def reached_place(host: Host, travel: Travel) -> Iterator[tuple[Peer, Place]]:
+    """Reach a machine for a ``with`` block, as a conversation and as pipes need it.
+
+    Raises:
+        UsageError: What was said of the way makes no sense.
+        PeerError: The machine cannot be reached, or refuses.
+
+    Blocking: until it answers; a remote shell may ask the user something first.
+    """
+    from datamover.mover.route import Route, place_of  # noqa: PLC0415 - for what is elsewhere
 
     route = Route(paths=travel.paths, via=travel.via, is_clear=travel.is_clear, limit=travel.limit)
-    with _conversation(place.host, travel) as reached:
-        machine = str(place.host)
-        depot = RemoteDepot(reached.peer, machine=machine, directory=place.path or ".")
-        depot.places = {machine: place_of(reached, route)}
-        yield depot
+    route.check()
+    with _conversation(host, travel) as reached:
+        yield reached.peer, place_of(reached, route)
 
 
 @contextmanager

@@ -131,6 +131,14 @@ class FleetPermit:
         """
         allow_path(self.permissions, self.peer, _DEPOT[action], str(folder))
 
+    def look(self, path: str) -> None:
+        """Hold the wish to see what is under a path against what is permitted.
+
+        Raises:
+            NotAllowedError: It is not.
+        """
+        allow_path(self.permissions, self.peer, Action.READ_PATH, path)
+
     def _stage(self, stage: StageSpec) -> None:
         if stage.use in _NOWHERE:
             return

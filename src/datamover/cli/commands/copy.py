@@ -6,6 +6,7 @@ from cyclopts import Parameter
 
 from datamover.cli.everywhere import DEFAULTS, Everywhere
 from datamover.cli.items import Items
+from datamover.cli.network import NEAR, Network
 from datamover.cli.progress import Display
 from datamover.cli.summary import finish
 from datamover.errors import UsageError
@@ -32,6 +33,7 @@ def copy(
     no_sync: bool = False,
     dry_run: bool = False,
     itemize: bool = False,
+    network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> int:
     """Make a folder like another: only what differs is copied.
@@ -54,6 +56,7 @@ def copy(
         no_sync: Do not wait until everything is on the disk.
         dry_run: Say what would be done, and do nothing.
         itemize: Say what is done, one line for each file.
+        network: How another machine is reached.
         everywhere: The options that every command takes.
     """
     if jobs < 0:
@@ -78,5 +81,5 @@ def copy(
     *given, to = paths
     with Display(everywhere) as display:
         watch = Items(display, as_json=everywhere.json)
-        summary = mover.copy(given, to, settings, watch)
+        summary = mover.copy(given, to, settings, watch, network.travel())
     return finish(summary, everywhere)
