@@ -149,3 +149,35 @@ def test_a_killed_far_side_is_named_and_nothing_of_the_archive_stays(near, sourc
     assert "vault" in said
     assert "Traceback" not in said
     assert near("archives", "vault:store", "--json").stdout.count('"event": "archive"') == 1
+
+
+def test_both_halves_are_seen_limited_and_stopped_from_here(near, tmp_path):
+    (tmp_path / "big").write_bytes(os.urandom(64 << 20))
+    good(near("init", "vault:store"))
+    running = near(
+        "backup", tmp_path / "big", "--to", "vault:store", "--limit", "2MB/s", start=True
+    )
+    seen = []
+
+    def flows():
+        pipes = json.loads(good(near("status", "--json")).stdout)["pipes"]
+        seen[:] = [one for one in pipes if len(one["parts"]) == 2 and one["parts"][1]["paths"]]
+        return seen
+
+    until(flows)
+    here, there = seen[0]["parts"]
+    store = there["stages"][-1]["instances"][0]
+    good(near("limit", str(running.pid), "3MB/s"))
+    (far,) = json.loads(good(near("status", "--on", "vault", "--json")).stdout)["pipes"]
+    stopped = good(near("stop", seen[0]["pipe"]))
+    said = running.communicate(timeout=DEADLINE_S)[1]
+
+    assert (here["machine"], there["machine"]) == ("", "vault")
+    assert (seen[0]["state"], seen[0]["pid"]) == ("running", running.pid)
+    assert [one["stage"] for one in there["stages"]] == ["net_receive", "store"]
+    assert (far["pipe"], far["limit"]) == (seen[0]["pipe"], 3_000_000)
+    assert "is stopping" in stopped.stdout
+    assert running.returncode == 75
+    assert "stopped by" in said
+    until(lambda: not Path(f"/proc/{store['pid']}").exists())
+    until(lambda: not list((near.vault / "run").glob("door-*")))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import selectors
 import socket
@@ -83,6 +84,7 @@ class Monitor:
         self._pipes: list[LivePipe] = []
         self._tickets: dict[int, tuple[LivePipe, list[int]]] = {}
         self._tended: list[Tend] = []
+        self._tends_by = math.inf
         self.led: list[Led] = []
 
     @property
@@ -189,10 +191,11 @@ class Monitor:
 
         Blocking: until something happened, at most ``timeout``.
         """
-        waits = [timeout, *(call() for call in list(self._tended))]
-        if (left := self.due()) is not None:
-            waits.append(left)
-        for key, _ in self._selector.select(max(0.0, min(waits))):
+        self._tends_by = time.monotonic() + min(
+            (call() for call in list(self._tended)), default=math.inf
+        )
+        left = self.due()
+        for key, _ in self._selector.select(timeout if left is None else min(timeout, left)):
             if self._selector.get_map().get(key.fd) is key:  # what was served before may end it
                 self._serve(key)
         for pipe in list(self._pipes):
@@ -214,8 +217,10 @@ class Monitor:
 
     def due(self) -> float | None:
         """Seconds until ``step`` has something to do though nothing happens; None: never."""
-        left = [pipe.due() for pipe in self._pipes]
-        return min((one for one in left if one is not None), default=None)
+        left = [one for pipe in self._pipes if (one := pipe.due()) is not None]
+        if self._tends_by < math.inf:
+            left.append(self._tends_by - time.monotonic())
+        return max(0.0, min(left)) if left else None
 
     def watch(
         self,
@@ -243,6 +248,7 @@ class Monitor:
     def tend(self, call: Tend) -> None:
         """Call this in each step; it returns the seconds within which it must be called again."""
         self._tended.append(call)
+        self._tends_by = time.monotonic()
 
     def untend(self, call: Tend) -> None:
         """Call it no longer; nothing happens when it is not called."""

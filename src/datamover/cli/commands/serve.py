@@ -7,6 +7,7 @@ from datamover.cli.services import services
 from datamover.errors import UsageError
 from datamover.link.places import runtime_folder
 from datamover.monitor.path import pass_path
+from datamover.monitor.pipe_socket import asked
 from datamover.monitor.stdio import serve_stdio, take_standard_streams
 from datamover.monitor.supervisor import Monitor
 
@@ -37,7 +38,7 @@ def serve(*, stdio: bool = False, path: bool = False, everywhere: Everywhere = D
     if path:
         pass_path(take_standard_streams(), runtime_folder())
         return
-    with Monitor(preload=list(_LIKELY)) as monitor:
+    with Monitor(preload=list(_LIKELY)) as monitor, asked(monitor):
         ended = serve_stdio(take_standard_streams(), monitor=monitor, service=services())
     if ended != _USUAL and not everywhere.quiet:
         say(f"warning: {ended}")
