@@ -45,7 +45,7 @@ _HELLO: Final = 64
 _MOST_STRANGERS: Final = 128
 _MOST_GUESTS: Final = 512
 _PAUSE_S: Final = 0.2
-_BACKLOG: Final = 128
+_BACKLOG: Final = 512
 
 
 class Handlers(Protocol):
@@ -83,7 +83,7 @@ class Listener:
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._guests: set[asyncio.Task[None]] = set()
-        self._strangers = 0
+        self._strangers: set[asyncio.Task[None]] = set()
         self._is_crowded = False
 
     def listen_unix(self, path: Path) -> None:
@@ -153,21 +153,26 @@ class Listener:
                 warn("monitor.not-accepted", reason=error.strerror or error)
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            if self._is_full(strangers=serve == self._sort):
+            is_stranger = serve == self._sort
+            if self._is_full(strangers=is_stranger):
                 connection.close()
                 continue
             connection.setblocking(False)
             guest = asyncio.ensure_future(self._host(connection, serve))
             self._guests.add(guest)
             guest.add_done_callback(self._guests.discard)
+            if is_stranger:  # from here on: many may be accepted before the first is looked at
+                self._strangers.add(guest)
+                guest.add_done_callback(self._strangers.discard)
+            await asyncio.sleep(0)
 
     def _is_full(self, *, strangers: bool) -> bool:
         """Whether nobody more can come in; strangers never keep the users of this machine out."""
         full = len(self._guests) >= _MOST_GUESTS
         if strangers:
-            full = full or self._strangers >= _MOST_STRANGERS
+            full = full or len(self._strangers) >= _MOST_STRANGERS
             if full and not self._is_crowded:
-                warn("monitor.crowded", strangers=self._strangers, guests=len(self._guests))
+                warn("monitor.crowded", strangers=len(self._strangers), guests=len(self._guests))
             self._is_crowded = full
         return full
 
@@ -189,12 +194,12 @@ class Listener:
 
     async def _sort(self, connection: socket.socket, address: str) -> None:
         try:
-            with self._stranger():
-                serving = await self._proven(connection, address)
+            serving = await self._proven(connection, address)
         except BaseException:
             connection.close()
             raise
         if serving is not None:
+            self._strangers.discard(_current())
             await serving
 
     async def _proven(
@@ -212,15 +217,6 @@ class Listener:
             hello = await self._hello(connection)
             return self._handlers.serve_path(connection, hello)
         raise PeerProtocolError(peer=address, reason=f"begins with byte {first:#04x}")
-
-    @contextlib.contextmanager
-    def _stranger(self) -> Iterator[None]:
-        """Count who has not said yet what it is."""
-        self._strangers += 1
-        try:
-            yield
-        finally:
-            self._strangers -= 1
 
     async def _first(self, connection: socket.socket, address: str) -> int:
         """Return the first byte, without taking it."""
@@ -255,6 +251,12 @@ class Listener:
 
 Serving = Coroutine[None, None, None]
 Serve = Callable[[socket.socket, str], Serving]
+
+
+def _current() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - what is called by a coroutine has one
+    return task
 
 
 @contextlib.contextmanager
