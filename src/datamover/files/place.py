@@ -410,7 +410,7 @@ class Place:
         path = entry.path
         try:
             directory = self.target.directory(path) if path else self.target.base
-            if not self._is_root and not os.fstat(directory).st_mode & stat.S_IWUSR:
+            if not self._is_root and ~os.fstat(directory).st_mode & stat.S_IRWXU:
                 os.fchmod(directory, stat.S_IRWXU)
         except OSError:
             self._refused = path + b"/"

@@ -246,6 +246,18 @@ def test_only_metadata_are_set_where_only_they_differ(tmp_path):
     assert (run.touched, run.files) == (1, 0)
 
 
+def test_a_closed_folder_is_opened_for_what_is_new_in_it(tmp_path, kernel):
+    src, dst = _two(tmp_path)
+    for root in (src, dst):
+        (root / "folder").mkdir()
+    (src / "folder" / "new").write_text("new")
+    for root in (src, dst):
+        (root / "folder").chmod(0o500)
+    Run(f"{src}/", dst, kernel=kernel)
+
+    assert_same_tree(src, dst)
+
+
 def test_checksum_finds_what_size_and_time_hide(tmp_path):
     src, dst = _two(tmp_path)
     times = os.stat(src / "same").st_mtime_ns
@@ -700,6 +712,7 @@ def _stir(root, random):  # noqa: C901 - a list of deeds
             case 0:
                 os.unlink(path)
             case 1 if os.path.isfile(path) and not os.path.islink(path):
+                os.chmod(path, 0o600)
                 with open(path, "wb") as file:
                     file.write(random.randbytes(random.randrange(300_000)))
             case 2:
@@ -713,7 +726,7 @@ def _stir(root, random):  # noqa: C901 - a list of deeds
                 os.unlink(path)
                 os.makedirs(os.path.join(path, b"sub"))
             case 4 if not os.path.islink(path):
-                os.chmod(path, random.choice((0o600, 0o755, 0o750)))
+                os.chmod(path, random.choice((0o700, 0o755, 0o750)))
                 os.utime(path, ns=(10**18, random.randrange(10**18)))
 
 
