@@ -28,17 +28,16 @@ from datamover.disk.staging import Staging
 from datamover.errors import MalformedError, RestoreError
 from datamover.files.attributes import Attributes
 from datamover.files.delta import Delta, decode_delta
-from datamover.files.duplicate import Duplicate
 from datamover.files.entry import Entry, EntryFlag, Kind, Status
 from datamover.files.leftover import RESUMABLE, is_leftover
 from datamover.files.naming import Naming
 from datamover.files.notice import Notice
-from datamover.files.origin import Origin
 from datamover.files.part import Part, write_extents
 from datamover.files.patch import Patch
 from datamover.files.printable import printable, why
 from datamover.files.replacement import Replacement
 from datamover.files.table import decode_entries, table_size
+from datamover.files.transfer import Transfer
 
 __all__ = ["Place", "Placed"]
 
@@ -48,7 +47,6 @@ _SHORT: Final = int(Status.SHORT)
 _CONTINUES: Final = int(EntryFlag.CONTINUES)
 _MORE: Final = int(EntryFlag.MORE)
 _LINKED: Final = int(EntryFlag.LINKED)
-_SPARSE: Final = int(EntryFlag.SPARSE)
 _BARE: Final = int(EntryFlag.BARE)
 _SAME: Final = int(EntryFlag.SAME)
 _NAMED: Final = int(EntryFlag.NAMED)
@@ -98,8 +96,7 @@ class Place:
         attributes: Sets what an entry says beside its data.
         removes: What REMOVED names may go.
         direct: Write large files past the page cache; for a caller that waits for the disk anyway.
-        origin: The sources, where they are on this machine.
-        duplicate: Copies their data.
+        transfer: Copies the sources' data, where they are on this machine.
         told: Called with bytes that came neither in a block nor from a source.
         unmatched: Called with number of the source and archived name of a file that could not be
             built from what its signature said.
@@ -112,8 +109,7 @@ class Place:
     attributes: Attributes
     removes: bool = False
     direct: bool = False
-    origin: Origin | None = None
-    duplicate: Duplicate | None = None
+    transfer: Transfer | None = None
     told: Callable[[int], None] = lambda _: None
     unmatched: Callable[[int, bytes], None] = lambda *_: None
     counts: Placed = field(default_factory=Placed)
@@ -224,7 +220,7 @@ class Place:
 
     def _file(self, entry: Entry, data: memoryview, name: bytes) -> None:
         if entry.flags & _BARE:
-            self._duplicate(entry, name)
+            self._transfer(entry, name)
         elif entry.flags & _IN_PARTS:
             self._begin(entry, data, name)
         elif entry.status > _SHORT:
@@ -252,54 +248,17 @@ class Place:
         self.target.commit(entry.path, beside)
         self.counts.files += 1
 
-    def _duplicate(self, entry: Entry, name: bytes) -> None:
+    def _transfer(self, entry: Entry, name: bytes) -> None:
         """Copy a file of this machine."""
-        if self.origin is None or self.duplicate is None:
+        if self.transfer is None:
             raise MalformedError(what="entry table", reason="a file came without its data")
-        try:
-            source = self.origin.open(entry.root, name)
-        except OSError as error:
-            self._skip("unreadable", self.origin.name(entry.root, name), why(error))
+        done = self.transfer.file(entry, name)
+        if done is None:
+            self.counts.skipped += 1
             return
-        try:
-            self._duplicate_from(source, entry, name)
-        finally:
-            os.close(source)
-
-    def _duplicate_from(self, source: int, entry: Entry, name: bytes) -> None:
-        assert self.origin is not None  # noqa: S101 - the caller has looked
-        assert self.duplicate is not None  # noqa: S101 - the caller has looked
-        if not stat.S_ISREG(os.fstat(source).st_mode):
-            self._skip("unreadable", self.origin.name(entry.root, name), "it is no file any more")
-            return
-        size, sparse = entry.size, bool(entry.flags & _SPARSE)
-        file, beside, there = self.target.begin(entry.path, size)
-        try:
-            begin = 0
-            if there:
-                begin = self.duplicate.common(source, file)
-                os.ftruncate(file, begin)
-            try:
-                end = self.duplicate.copy(source, file, size, sparse=sparse, begin=begin)
-            except OSError as error:
-                if error.errno != errno.EIO:
-                    raise
-                self.target.drop(entry.path, beside)
-                self._skip("unreadable", self.origin.name(entry.root, name), why(error))
-                return
-            now = os.fstat(source)
-            self._keep(file, beside, entry)
-        except OSError:
-            if size < RESUMABLE:
-                self.target.drop(entry.path, beside)
-            raise
-        finally:
-            os.close(file)
-        self.counts.bytes += end - begin
-        self.counts.resumed += begin
-        if now.st_size != size or now.st_mtime_ns != entry.mtime_ns:
-            reason = "it changed while it was read"
-            self.notice("changed", self.origin.name(entry.root, name), reason)
+        self.counts.files += 1
+        self.counts.bytes += done.written
+        self.counts.resumed += done.resumed
 
     def _begin(self, entry: Entry, data: memoryview, name: bytes) -> None:
         """Start a file whose data is in several blocks."""

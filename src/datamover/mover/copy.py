@@ -117,7 +117,14 @@ def copy(
                 target_at=there.machine,
             )
             counts = "compare" if settings.dry_run else "place"
-            job = Job(_KIND, watch, monitor=monitor, counts=counts, places=sides.places)
+            job = Job(
+                _KIND,
+                watch,
+                monitor=monitor,
+                counts=counts,
+                also="duplicate",
+                places=sides.places,
+            )
             return run(made, job, watch)
 
 
@@ -234,13 +241,16 @@ def _summary(job: Job, finished: Sequence[Finished]) -> Summary:
     def number(stage: str, name: str) -> int:
         return sum(one.number(stage, name) for one in finished)
 
+    def placed(name: str) -> int:
+        return number("place", name) + number("duplicate", name)
+
     is_dry = "place" not in finished[0].outcome.results
-    size = number("compare", "changed_bytes") if is_dry else number("place", "bytes")
+    size = number("compare", "changed_bytes") if is_dry else placed("bytes")
     return Summary(
         job=_KIND,
         archive="",
         name="",
-        files=number("compare", "changed_files") if is_dry else number("place", "files"),
+        files=number("compare", "changed_files") if is_dry else placed("files"),
         directories=finished[0].number("place", "directories"),
         others=number("place", "other"),
         bytes_in=size,

@@ -1,7 +1,7 @@
 """The pipes of a copy: which stages, in which order, on which side.
 
-    one machine, nothing there      survey(source) > place
-    one machine                     survey(destination) > compare > place
+    one machine, nothing there      survey(source) > duplicate xp > place
+    one machine                     survey(destination) > compare > duplicate xp > place
     through buffers, nothing there  scan > collect xp [> compress xp] | [expand xp >] place
     through buffers                 survey | compare > collect xp > .. | .. > place
 
@@ -24,6 +24,7 @@ from datamover.files.naming import Naming
 from datamover.mover.pipes import BLOCK_SIZE, Codec
 from datamover.mover.targets import Source, Target
 from datamover.pipe.spec import PipeSpec, StageSpec
+from datamover.units import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,7 @@ PRELOAD: Final = (
     "datamover.stages.head.survey",
     "datamover.stages.middle.compare",
     "datamover.stages.middle.collect",
+    "datamover.stages.middle.duplicate",
     "datamover.stages.head.sign",
     "datamover.stages.middle.match",
     "datamover.stages.tail.place",
@@ -45,6 +47,8 @@ PRELOAD: Final = (
 _SHARE: Final = 8
 _FEW: Final = 3
 _MOST_WORKERS: Final = 16
+_SHARED: Final = 32 * KIB
+"""Bytes of a block whose files several instances copy: some hundreds of names."""
 
 Deferred = tuple[int, bytes]
 """Number of the source, and archived name, of a file that is sent in a pipe of its own."""
@@ -119,7 +123,7 @@ def copying(plan: Plan) -> PipeSpec:
             if plan.compares
             else [_survey(plan, plan.roots, plan.ignores, at=plan.source_at)]
         )
-        stages = [*heads, placing(plan)]
+        stages = [*heads, _duplicating(plan), placing(plan)]
     else:
         heads = _compared(plan) if plan.compares else [_scan(plan)]
         stages = [*heads, *_moved(plan), placing(plan)]
@@ -201,6 +205,7 @@ def _compared(plan: Plan) -> list[StageSpec]:
             "defers": 0 if plan.kernel or plan.dry_run else plan.defers,
             "resumes": plan.resumes and not plan.kernel and not plan.dry_run,
             "itemize": plan.itemize or plan.dry_run,
+            "block_size": _SHARED if plan.kernel else 0,
         },
     )
     return [_survey(plan, list(plan.target.paths), [], at=plan.target_at), compare]
@@ -216,6 +221,7 @@ def _survey(plan: Plan, roots: list[str], excludes: list[str], *, at: str) -> St
             "excludes": excludes,
             "one_file_system": plan.one_file_system,
             "checksum": plan.checksum and plan.compares,
+            "block_size": _SHARED if plan.kernel and not plan.compares else 0,
         },
     )
 
@@ -229,6 +235,22 @@ def _scan(plan: Plan) -> StageSpec:
             "roots": plan.roots,
             "excludes": plan.ignores,
             "one_file_system": plan.one_file_system,
+        },
+    )
+
+
+def _duplicating(plan: Plan) -> StageSpec:
+    """Return what copies small files, as many at once as there are processors."""
+    return StageSpec(
+        use="duplicate",
+        at=plan.target_at,
+        instances=_workers(plan),
+        settings={
+            "destination": plan.target.base,
+            "sources": [one.name for one in plan.sources],
+            "targets": list(plan.target.names),
+            "origins": plan.roots,
+            "numeric_ids": plan.numeric_ids,
         },
     )
 

@@ -55,6 +55,7 @@ class Job:
         *,
         monitor: Monitor,
         counts: str,
+        also: str = "",
         places: Mapping[str, Place] | None = None,
     ) -> None:
         """Prepare a job.
@@ -64,12 +65,13 @@ class Job:
             watch: Who looks on.
             monitor: Where the pipe runs.
             counts: The stage whose items are the files done, and whose bytes are the progress.
+            also: Another stage that does a part of them.
             places: The other machines that stages may run on.
         """
         self._kind = kind
         self._watch = watch
         self._monitor = monitor
-        self._counts = counts
+        self._counts = {counts, also}
         self._places = places or {}
         self._hooks: dict[str, Hook] = {}
         self._due: deque[tuple[Hook, Mapping[str, object]]] = deque()
@@ -161,12 +163,14 @@ class Job:
         statistics = pipe.statistics()
         limiting = statistics.limiting
         first, last = statistics.stages[0], statistics.stages[-1]
-        counted = [s for s in statistics.stages if s.stage == self._counts]
+        counted = [s for s in statistics.stages if s.stage in self._counts]
         return Progress(
             job=self._kind,
             elapsed_s=time.monotonic() - self._started,
             files=sum(i.items for s in counted for i in s.instances),
-            bytes_in=sum(max(i.bytes_in, i.bytes_out) for i in (counted or [first])[0].instances),
+            bytes_in=sum(
+                max(i.bytes_in, i.bytes_out) for s in counted or [first] for i in s.instances
+            ),
             bytes_out=sum(i.bytes_in for i in last.instances),
             total_files=self.forecast.files if self.forecast else self.total_files,
             total_bytes=self.forecast.bytes if self.forecast else self.total_bytes,

@@ -63,6 +63,7 @@ _LEADS: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, object]], Action]
     "collect": {"roots": _reads},
     "compare": {"roots": _reads},
     "look": {"path": _reads},
+    "duplicate": {"destination": _writes, "origins": _reads},
     "match": {"roots": _reads},
     "load": {"directory": lambda _: Action.READ_STORE},
     "place": {"destination": _writes, "origins": _reads},
@@ -79,6 +80,7 @@ _LEADS: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, object]], Action]
 """Which settings of a stage lead somewhere, and what the stage does there."""
 
 _BELOW: Final[Mapping[str, Mapping[str, str]]] = {
+    "duplicate": {"destination": "targets"},
     "place": {"destination": "targets"},
     "sign": {"destination": "files"},
 }

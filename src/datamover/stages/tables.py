@@ -33,28 +33,37 @@ class Tables:
         data: Data bytes that were planned, and that a later stage reads.
     """
 
-    def __init__(self, port: HeadPort) -> None:
+    def __init__(self, port: HeadPort, *, size: int = 0) -> None:
+        """Fill blocks of ``size`` bytes, or as large as buffers are; a long entry gets its own."""
         self.data = 0
         self._port = port
-        self._planner = Planner(port.buffer_size)
+        self._large = Planner(port.buffer_size)
+        self._planner = Planner(min(size, port.buffer_size)) if size else self._large
         self._block = 0
         self._offset = 0
 
     def fits(self, entry: Entry) -> bool:
         """Say whether a block has room for the entry, or for it without extended attributes."""
-        if self._planner.fit(entry):
+        if self._large.fit(entry):
             return True
         if entry.xattrs:
             entry.xattrs = ()
             entry.flags |= EntryFlag.XATTRS_DROPPED
             reason = "they do not fit a block"
             self._port.notice("xattrs-dropped", path=printable(entry.path), reason=reason)
-        return self._planner.fit(entry)
+        return self._large.fit(entry)
 
     def add(self, entry: Entry, extents: Callable[[Entry], Iterable[Extent]]) -> None:
         """Take one entry that fits; ``extents`` is asked for the data of a sparse one."""
-        for plan in self._planner.add(entry, extents):
+        planner = self._planner
+        if planner is not self._large and not planner.fit(entry):
+            self.finish()
+            planner = self._large
+        for plan in planner.add(entry, extents):
             self._send(plan)
+        if planner is not self._planner:
+            for plan in planner.finish():
+                self._send(plan)
 
     def finish(self) -> None:
         """Send what is left."""

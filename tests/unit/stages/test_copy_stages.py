@@ -81,12 +81,13 @@ class Run:
         return [facts for one, facts in self.notices if one == kind]
 
     def __getattr__(self, name):
-        return self.results["place"][name]
+        return self.results["place"][name] + self.results.get("duplicate", {}).get(name, 0)
 
     @property
     def did_nothing(self):
-        place = self.results["place"]
-        return not any(place[name] for name in ("files", "other", "touched", "removed", "bytes"))
+        return not any(
+            getattr(self, name) for name in ("files", "other", "touched", "removed", "bytes")
+        )
 
 
 @pytest.fixture

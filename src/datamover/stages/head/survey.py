@@ -44,12 +44,14 @@ class Settings:
         excludes: Patterns of what to leave out, as ``datamover.files.exclude`` reads them.
         one_file_system: Stay on the file system of each root.
         checksum: Read every file, and send a digest of its data.
+        block_size: Bytes of a block; 0 for those of a buffer.  Small ones are shared out better.
     """
 
     roots: tuple[str, ...]
     excludes: tuple[str, ...] = ()
     one_file_system: bool = False
     checksum: bool = False
+    block_size: int = 0
 
 
 def run(port: HeadPort, settings: Settings) -> None:
@@ -61,7 +63,7 @@ def run(port: HeadPort, settings: Settings) -> None:
     given = [os.fsencode(root) for root in settings.roots]
     numbers = [number for number, root in enumerate(given) if os.path.lexists(root)]
     roots = [given[number] for number in numbers]
-    tables = Tables(port)
+    tables = Tables(port, size=settings.block_size)
     files = directories = other = size = 0
 
     def tell(kind: str, path: bytes, reason: str) -> None:

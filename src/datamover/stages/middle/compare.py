@@ -58,6 +58,7 @@ class Settings:
             of being passed on; 0: none are.
         resumes: Files that an earlier copy may have begun are deferred, too.
         itemize: Tell each difference in a notice ("item").
+        block_size: Bytes of a block; 0 for those of a buffer.  Small ones are shared out better.
     """
 
     roots: tuple[str, ...]
@@ -73,6 +74,7 @@ class Settings:
     defers: int = 0
     resumes: bool = False
     itemize: bool = False
+    block_size: int = 0
 
 
 def run(port: MiddlePort, settings: Settings) -> None:
@@ -93,7 +95,7 @@ class _Compare:
     ) -> None:
         self._port = port
         self._origin = origin
-        self._tables = Tables(port)
+        self._tables = Tables(port, size=settings.block_size)
         self._unreadable = False
         self._walk = Walk(
             roots,

@@ -10,23 +10,18 @@ Source:     docs/spec/copy-pipes.md; SPEC E1, U3, U10; DESIGN D14; ADR 0015
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from datamover.disk.sync import sync_file_system
-from datamover.errors import RestoreError, UsageError
-from datamover.files.attributes import Attributes
-from datamover.files.duplicate import Duplicate
-from datamover.files.naming import Naming
-from datamover.files.origin import Origin
+from datamover.errors import RestoreError
 from datamover.files.place import Place
 from datamover.files.printable import printable, why
-from datamover.files.replacement import Replacement
 from datamover.pipe.stage import Role, StageInfo
 from datamover.shm.statistics import Wait
 from datamover.stages.block import get_tag
+from datamover.stages.placing import Placing
 from datamover.wire.tag import TagKind
 
 if TYPE_CHECKING:
@@ -68,47 +63,42 @@ def run(port: TailPort, settings: Settings) -> None:
     Raises:
         UsageError: Sources and targets are not of one number.
         RestoreError: The destination cannot be used, or can take nothing more.
-        FormatError: A block does not hold what its tag says.
+        FormatError: A block does not hold what its tag says, or a target leads out.
         PipeError: From the port.
     """
-    if len(settings.sources) != len(settings.targets):
-        raise UsageError(reason="each source needs a target")
-
-    def notice(kind: str, path: bytes, reason: str) -> None:
-        port.notice(kind, path=printable(path), reason=reason)
 
     def unmatched(root: int, name: bytes) -> None:
         port.notice("unmatched", root=root, path=name.hex())
 
-    base = _opened(settings.destination)
-    with ExitStack() as stack:
-        target = stack.enter_context(Replacement(base))
-        origin = None
-        if settings.origins:
-            origin = stack.enter_context(Origin([os.fsencode(one) for one in settings.origins]))
-        pairs = zip(settings.sources, settings.targets, strict=True)
+    with Placing(
+        port,
+        settings.destination,
+        sources=settings.sources,
+        targets=settings.targets,
+        origins=settings.origins,
+        numeric_ids=settings.numeric_ids,
+    ) as placing:
         place = Place(
-            target,
-            Naming([(os.fsencode(a), os.fsencode(b)) for a, b in pairs]),
-            notice,
-            Attributes(notice=notice, numeric_ids=settings.numeric_ids),
+            placing.target,
+            placing.naming,
+            placing.notice,
+            placing.attributes,
             removes=settings.removes,
             direct=settings.sync,
-            origin=origin,
+            transfer=placing.transfer,
             told=port.took,
             unmatched=unmatched,
-            duplicate=Duplicate(check=port.check, told=port.took) if origin else None,
         )
-        stack.callback(place.close)
-        for buffer in port.incoming():
-            before = place.counts.files
-            _obey(place, buffer)
-            port.count(place.counts.files - before)
-            port.free(buffer)
-        place.finish()
+        with closing(place):
+            for buffer in port.incoming():
+                before = place.counts.files
+                _obey(place, buffer)
+                port.count(place.counts.files - before)
+                port.free(buffer)
+            place.finish()
         if settings.sync:
             with port.waiting(Wait.OUTPUT):
-                _sync(base, settings.destination)
+                _sync(placing.base, settings.destination)
     port.result(asdict(place.counts))
 
 
@@ -120,16 +110,6 @@ def _obey(place: Place, buffer: Buffer) -> None:
             place.delta(buffer.payload)
         case _:
             return  # a newer source may send more
-
-
-def _opened(destination: str) -> int:
-    """Open the destination, which may itself be reached by a symlink: the user named it."""
-    try:
-        Path(destination).mkdir(parents=True, exist_ok=True)
-        return os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        path = printable(os.fsencode(destination))
-        raise RestoreError(path=path, reason=why(error)) from error
 
 
 def _sync(directory: int, destination: str) -> None:

@@ -1,0 +1,101 @@
+"""What stages have that work on the destination of a copy.
+
+Source: docs/spec/copy-pipes.md; DESIGN D14.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from datamover.errors import RestoreError, UsageError
+from datamover.files.attributes import Attributes
+from datamover.files.duplicate import Duplicate
+from datamover.files.naming import Naming
+from datamover.files.origin import Origin
+from datamover.files.printable import printable, why
+from datamover.files.replacement import Replacement
+from datamover.files.transfer import Transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from datamover.pipe.ports import Port
+
+__all__ = ["Placing"]
+
+
+class Placing:
+    """A destination that is open, and how files get there; a context manager.
+
+    Attributes:
+        base: Descriptor of the destination.
+        target: Where to.
+        naming: What the sources are called there.
+        attributes: Sets what an entry says beside its data.
+        transfer: Copies files of this machine; None where the sources are on another.
+
+    Raises:
+        UsageError: Sources and targets are not of one number.
+        RestoreError: The destination cannot be used.
+        MalformedError: A target leads out of it.
+    """
+
+    def __init__(
+        self,
+        port: Port,
+        destination: str,
+        *,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        origins: Sequence[str],
+        numeric_ids: bool,
+    ) -> None:
+        if len(sources) != len(targets):
+            raise UsageError(reason="each source needs a target")
+        pairs = zip(sources, targets, strict=True)
+        self._port = port
+        self.naming = Naming([(os.fsencode(a), os.fsencode(b)) for a, b in pairs])
+        self.attributes = Attributes(notice=self.notice, numeric_ids=numeric_ids)
+        self.base = _opened(destination)
+        self.target = Replacement(self.base)
+        self.transfer: Transfer | None = None
+        self._stack = ExitStack()
+        self._stack.enter_context(self.target)
+        if origins:
+            origin = self._stack.enter_context(Origin([os.fsencode(one) for one in origins]))
+            self.transfer = Transfer(
+                self.target,
+                origin=origin,
+                duplicate=Duplicate(check=port.check, told=port.took),
+                attributes=self.attributes,
+                notice=self.notice,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def notice(self, kind: str, path: bytes, reason: str) -> None:
+        """Tell the caller of the pipe."""
+        self._port.notice(kind, path=printable(path), reason=reason)
+
+
+def _opened(destination: str) -> int:
+    """Open the destination, which may itself be reached by a symlink: the user named it."""
+    try:
+        Path(destination).mkdir(parents=True, exist_ok=True)
+        return os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        path = printable(os.fsencode(destination))
+        raise RestoreError(path=path, reason=why(error)) from error
