@@ -73,7 +73,9 @@ def test_the_number_of_paths_does_not_matter(both: TwoSides, paths: int) -> None
 
     opened = {number for _, number in both.left.paths}
     assert opened <= set(range(paths))
-    assert opened
+    for pipe in (both.left, both.right):
+        carried = [facts["frames"] for facts in pipe.paths.values() if facts["state"] == "done"]
+        assert sum(carried) == 200
 
 
 @pytest.mark.parametrize(("window", "pool"), [(2, 2), (2, 9), (9, 2)])

@@ -240,6 +240,8 @@ class Sender(Generic[T]):
         self._waiting = []
         for lane in self.lanes.values():
             left += [numbered for numbered, _ in lane.in_flight]
+            lane.frames += len(lane.in_flight)
+            lane.bytes += lane.under_way
             lane.in_flight.clear()
             lane.under_way = 0
         return left

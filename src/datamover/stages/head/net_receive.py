@@ -103,6 +103,8 @@ class _Receiving:
             self._set_aside()
             self._say()
             self._turn()
+        for line in self._lines.values():
+            self._tell(line, time.monotonic(), force=True, state="done")
         self.close()
         for buffer in self._hand:
             self._port.free(buffer)

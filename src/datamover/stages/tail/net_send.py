@@ -125,6 +125,8 @@ class _Sending:
             self._port.check()
             self._push_all()
             self._turn()
+        for line in self._lines.values():
+            self._tell(line, time.monotonic(), force=True, state="done")
         self._part()
         self._port.result(
             {"blocks": self._blocks, "bytes": self._bytes, "resent": self._sender.resent}
