@@ -3,6 +3,7 @@
     here.status   pipe ("" for all)   -> a part for each pipe
     here.stop     pipe, by            -> its whole name
     here.limit    pipe, bytes_per_s   -> its whole name
+    here.addresses                    -> where this machine is reached
 
 Source: docs/spec/control-protocol.md, section 6; SPEC C2, C15, C17.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 import msgspec
 
 from datamover.errors import MalformedError
+from datamover.link.interfaces import interfaces
 from datamover.monitor.here import Here
 
 if TYPE_CHECKING:
@@ -63,10 +65,15 @@ class HereService:
             "here.status": self._status,
             "here.stop": self._stop,
             "here.limit": self._limit,
+            "here.addresses": self._addresses,
         }
 
     def close(self) -> None:
         """See ``worker.Service``."""
+
+    def _addresses(self, _: Plain) -> Mapping[str, object]:
+        """Whoever was let in may know where else this machine is reached."""
+        return {"addresses": [str(one.address.ip) for one in interfaces()]}
 
     def _status(self, given: Plain) -> Iterator[Mapping[str, object]]:
         asked = _read(given, _Pipe)

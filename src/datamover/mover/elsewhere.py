@@ -137,9 +137,10 @@ def reached_place(host: Host, travel: Travel) -> Iterator[tuple[Peer, Place]]:
 
 @contextmanager
 def _conversation(host: Host, travel: Travel) -> Iterator[Reached]:
-    from datamover.monitor.reach import Means, reach  # noqa: PLC0415 - for what is elsewhere
+    from datamover.link.places import configuration_folder  # noqa: PLC0415 - for what is elsewhere
+    from datamover.monitor.reach import Means, reach  # noqa: PLC0415 - as above
 
-    means = Means.of(rsh=travel.rsh, remote=travel.remote)
+    means = Means.of(rsh=travel.rsh, remote=travel.remote, configuration=configuration_folder())
     reached = reach(host, means=means, purpose="pipe")
     with reached.peer:
         yield reached

@@ -44,7 +44,7 @@ _NOWHERE: Final = frozenset(
 
 _NETWORK: Final = frozenset({"net_receive", "net_send"})
 _GATES: Final = frozenset({"from_guest", "to_guest"})
-_MUST_NOT_DIAL: Final = ("dial", "command", "door")
+_MUST_NOT_DIAL: Final = ("dial", "command")
 
 
 def _restores(settings: Mapping[str, object]) -> Action:

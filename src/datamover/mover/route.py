@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from datamover.errors import UsageError
+from datamover.link.address import Address
+from datamover.link.interfaces import facing, interfaces
 from datamover.monitor.joint import Place
 from datamover.wire.frame import MOST_PATHS
 
@@ -74,9 +76,22 @@ def place_of(reached: Reached, route: Route) -> Place:
             "paths": paths,
         }
 
+    dial = _facing(reached, route.via) if route.via else list(addresses)
+
     def dialing(border: Border) -> dict[str, object]:
         if addresses:
-            return accepting(border) | {"dial": list(addresses), "via": list(route.via)}
+            return accepting(border) | {"dial": dial, "via": list(route.via)}
         return accepting(border) | {"command": list(command)}
 
     return Place(peer=reached.peer, dialing=dialing, accepting=accepting, limit=route.limit)
+
+
+def _facing(reached: Reached, via: tuple[str, ...]) -> list[str]:
+    """Return for each interface the machine's address behind it, or else the one that is known."""
+    known = reached.addresses[0]
+    port = Address.parse(known).port
+    answer = reached.peer.call("here.addresses", {}).get("addresses")
+    theirs = [str(one) for one in answer] if isinstance(answer, list) else []
+    ours = interfaces()
+    found = [facing(one, ours, theirs) for one in via]
+    return [str(Address(one, port)) if one else known for one in found]
