@@ -27,7 +27,7 @@ from data import large_tar, mean_size, small_files, warm
 from local import ratio
 from measure import Report, arguments, cache, compare, median, tool_version
 from movers import IPERF3, MBUFFER, PEERS, RSYNC, TAR_NC, Mover, available, iperf3
-from ours import CLEAR, LOCAL, SEALED, datamover_movers, enroll
+from ours import BACKUP, CLEAR, LOCAL, SEALED, datamover_movers, enroll
 from route import Route
 
 from datamover.testing.hosts import Network, hosts_available
@@ -166,7 +166,7 @@ class Bench:
                 Mover(**{**fields(mover), "name": f"{mover.name}, {number} paths"})
                 for number in (1, 2, 4, 8)
                 for mover in datamover_movers(("--paths", str(number)))
-                if mover.name == SEALED
+                if mover.name in {SEALED, BACKUP}
             ]
             # mbuffer lets in whom it was told of, and here comes the middle of the line.
             movers = (*(iperf3(number) for number in (1, 2, 4, 8)), *paths, RSYNC, TAR_NC)
@@ -187,8 +187,8 @@ class Bench:
                 work=self.root,
                 near=prefix,
                 far=prefix,
-                near_more=sides[0],
-                far_more=sides[1],
+                near_more={**sides[0], "MEMBER": "localhost"},
+                far_more={**sides[1], "MEMBER": "localhost"},
             )
 
     def between(self, network, source: Path, link) -> Route:
@@ -200,8 +200,8 @@ class Bench:
             far=far.prefix,
             host=link.address(far),
             near_host=link.address(near),
-            near_more={**near.environment, "DATAMOVER_RSH": network.remote_shell()},
-            far_more=far.environment,
+            near_more={**near.environment, "MEMBER": far.name},
+            far_more={**far.environment, "MEMBER": far.name},
         )
 
     def measure(
@@ -209,7 +209,8 @@ class Bench:
     ) -> dict[str, list[Cost]]:
         _, size = mean_size(route.source)
         enroll(route)
-        able = [mover for mover in movers if available(mover)]
+        wanted = self.given.only or [""]
+        able = [m for m in movers if available(m) and any(word in m.name for word in wanted)]
         runs = min(self.given.runs, most)
         found = compare(runs, {mover.name: route.runner(mover, size) for mover in able})
         for name, costs in found.items():
@@ -270,6 +271,9 @@ def main() -> None:
     given = arguments(
         __doc__,
         case=lambda p: p.add_argument("--case", nargs="+", choices=CASES, default=CASES),
+        only=lambda p: p.add_argument(
+            "--only", nargs="+", help="movers whose name has such a word"
+        ),
         size=lambda p: p.add_argument("--megabytes", type=int, default=0),
         files=lambda p: p.add_argument("--files", type=int, default=0),
     )

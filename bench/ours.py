@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from route import Route
 
-__all__ = ["CLEAR", "LOCAL", "SEALED", "datamover_movers", "enroll"]
+__all__ = ["BACKUP", "CLEAR", "LOCAL", "SEALED", "datamover_movers", "enroll"]
 
-CLEAR, SEALED = "datamover, clear", "datamover, sealed"
+CLEAR, SEALED, BACKUP = "datamover, clear", "datamover, sealed", "datamover backup"
 _PORT = 4747
+_ALLOWED = ("extend", "status", "path:write:/", "store:write:/", "store:read:/")
 _LISTEN = f"exec {DATAMOVER} monitor --listen $HOST:{_PORT} --drain 0 --quiet"
 
 # Both sides in one machine's memory: what a copy through buffers costs without a network.
@@ -48,23 +49,32 @@ def is_ready() -> bool:
 
 
 def datamover_movers(options: Sequence[str]) -> tuple[Mover, ...]:
-    """Return what there is of it between machines: nothing, where there is no such option."""
-    if not is_ready():
-        return ()
-    copy = f"{DATAMOVER} copy $SRC/ $HOST:$DST/ --quiet {' '.join(options)}"
-    return tuple(
+    """Return what there is of it between machines: copies, where that option is, and backups.
+
+    A backup is compressed and encrypted here, and arrives as the chunks of a store.
+    """
+    words = " ".join(options)
+    copy = f"{DATAMOVER} copy $SRC/ $MEMBER:$DST/ --quiet {words}"
+    copies = tuple(
         Mover(name=name, serve=_LISTEN, port=_PORT, copy=f"{copy} {more}")
         for name, more in ((CLEAR, "--clear"), (SEALED, ""))
+        if is_ready()
     )
+    backup = Mover(
+        name=BACKUP,
+        serve=f"{DATAMOVER} init $DST/store --quiet && {_LISTEN}",
+        port=_PORT,
+        copy=f"{DATAMOVER} backup $SRC --to $MEMBER:$DST/store --quiet {words}",
+        files=False,
+    )
+    return (*copies, backup)
 
 
 def enroll(route: Route) -> None:
     """Make a fleet of the two machines, so that the near one may write on the far one."""
-    if not is_ready():
-        return
-    route.run_far(f"{DATAMOVER} fleet init --name far")
+    route.run_far(f"{DATAMOVER} fleet init --name $MEMBER")
+    allow = " ".join(f"--allow {one}" for one in _ALLOWED)
     with route.serving(_LISTEN, _PORT):
-        allow = "--allow extend --allow status --allow path:write:/"
         token = route.run_far(
             f"{DATAMOVER} fleet invite --quiet --name near --address $HOST:{_PORT} {allow}"
         )

@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from measure import Cost
+from measure import PASSPHRASE, Cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +129,7 @@ class Route:
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         places = {"SRC": str(self.source), "HOST": self.host, "NEAR": self.near_host}
-        return {**os.environ, **places, **more}
+        return {**os.environ, "DATAMOVER_PASSPHRASE": PASSPHRASE, **places, **more}
 
     def _told(self, words: tuple[str, ...], more: dict[str, str], given: str) -> str:
         done = subprocess.run(
