@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -295,9 +296,13 @@ def test_one_guest_at_a_time_and_only_who_knows_the_token(monitor, runtime, tmp_
     pipe.outcome()
 
 
-def test_who_says_nothing_or_nonsense_keeps_nobody_out(monitor, runtime, tmp_path):
-    import socket
+@pytest.mark.parametrize("buffers", [0, 65, 1 << 40])
+def test_a_guest_has_no_odd_number_of_buffers(buffers, monitor, tmp_path):
+    with pytest.raises(StageFailedError, match=f"1 to 64 buffers, not {buffers}"):
+        feeding(monitor, tmp_path / "out", buffers=buffers).outcome()
 
+
+def test_who_says_nothing_or_nonsense_keeps_nobody_out(monitor, runtime, tmp_path):
     pipe = feeding(monitor, tmp_path / "out")
     here = os.open(door(runtime).parent, os.O_PATH)
     name = f"/proc/self/fd/{here}/{door(runtime).name}"

@@ -42,6 +42,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _LATE_S: Final = 10.0
 _LOOK_MS: Final = 200
 _WAITING: Final = 8
+_MOST_BUFFERS: Final = 64
 _AT_ONCE: Final = 4096
 _CREDENTIALS: Final = struct.Struct("3i")
 
@@ -73,8 +74,10 @@ class Gate:
             size: Bytes of each.
 
         Raises:
-            SpecError: The door cannot be made, or another gate has it.
+            SpecError: The door cannot be made, or another gate has it; or a number is out of range.
         """
+        if not 1 <= buffers <= _MOST_BUFFERS:
+            raise SpecError(reason=f"a guest has 1 to {_MOST_BUFFERS} buffers, not {buffers}")
         self._door = door
         self._place = place
         self._token = token

@@ -154,6 +154,8 @@ class Guest:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 rights.frombytes(value[: len(value) - len(value) % rights.itemsize])
         self._open += rights
+        if not data:
+            raise GuestError(reason="not let in: the gate has closed its end")
         terms = Terms.decode(data)
         if terms.refusal:
             raise GuestError(reason=f"not let in: {terms.refusal}")
