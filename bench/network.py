@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -287,6 +288,8 @@ def main() -> None:
     }
     settings = {"megabytes": given.megabytes, "files": given.files, "runs": given.runs, **versions}
     report = Report("network", settings)
+    # So that an end from outside takes hosts and memory away, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
         bench = Bench(given, report, stack.enter_context(memory()))
         for case in given.case:
