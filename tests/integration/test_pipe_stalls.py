@@ -2,42 +2,23 @@
 
 import pytest
 
-from datamover.errors import BufferTimeoutError, OwnershipError, StageFailedError
+from datamover.errors import OwnershipError, StageFailedError
 from datamover.monitor import live
 from datamover.monitor.stall import find_stall
 from datamover.monitor.supervisor import Monitor
-from datamover.pipe.definition import tail
 from datamover.pipe.spec import Mode, PipeSpec
-from datamover.testing.stages import carry, copy, count, digest, drop, gather
+from datamover.testing.stages import (
+    carry,
+    copy,
+    count,
+    digest,
+    drop,
+    gather,
+    hoards,
+    patient,
+)
 
 MODES = [Mode.THREAD, pytest.param(Mode.PROCESS, marks=pytest.mark.processes)]
-
-
-@tail
-def hoards(port) -> None:
-    kept = list(port.incoming())
-    for buffer in kept:
-        port.free(buffer)
-
-
-@tail
-def patient(port) -> None:
-    """Keeps everything, until for a while nothing came."""
-    kept, waits = [], 0
-    while True:
-        try:
-            buffer = port.receive(timeout=0.2)
-        except BufferTimeoutError:
-            waits += 1
-            while kept:
-                port.free(kept.pop())
-            continue
-        if buffer is None:
-            break
-        kept.append(buffer)
-    for buffer in kept:
-        port.free(buffer)
-    port.result({"waits": waits})
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from datamover.errors import BufferTimeoutError
 from datamover.pipe.definition import head, middle, tail
 from datamover.pipe.stage import FanOut
 
@@ -47,8 +48,10 @@ __all__ = [
     "flip",
     "gather",
     "hoard",
+    "hoards",
     "let_go",
     "noticing",
+    "patient",
     "read_number",
     "renew",
     "sign",
@@ -343,6 +346,35 @@ def let_go() -> None:
 def _filling(number: int, used: int) -> bytes:
     word = struct.pack("<Q", number * _SEED % (1 << 64))
     return (word * (used // len(word) + 1))[: used - _NUMBER.size]
+
+
+@tail
+def hoards(port: TailPort) -> None:
+    """Keep everything until the end."""
+    kept = list(port.incoming())
+    for buffer in kept:
+        port.free(buffer)
+
+
+@tail
+def patient(port: TailPort) -> None:
+    """Keep everything, until for a while nothing came."""
+    kept: list[Buffer] = []
+    waits = 0
+    while True:
+        try:
+            buffer = port.receive(timeout=0.2)
+        except BufferTimeoutError:
+            waits += 1
+            while kept:
+                port.free(kept.pop())
+            continue
+        if buffer is None:
+            break
+        kept.append(buffer)
+    for buffer in kept:
+        port.free(buffer)
+    port.result({"waits": waits})
 
 
 def _meet(port: Port, settings: Carrying, buffer: Buffer, random: Random) -> None:
