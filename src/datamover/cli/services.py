@@ -39,12 +39,12 @@ class _Together:
 class _Depots(Permit, Protocol):
     """What a member may do with pipes, and with stores."""
 
-    def depot(self, action: str, folder: Path) -> None:
-        """May it do this with the store in ``folder``?"""
+    def depot(self, action: str, folder: Path) -> Path:
+        """May it do this with the store in ``folder``?  See ``depot_service.Permit``."""
         ...
 
-    def look(self, path: str) -> None:
-        """May it see what is under ``path``?"""
+    def look(self, path: str) -> tuple[str, str]:
+        """May it see what is under ``path``?  See ``look_service.Permit``."""
         ...
 
 
@@ -63,9 +63,11 @@ def services(permit: _Depots | None = None) -> Service:
     )
 
 
-def _permit_everything(action: str, place: Path) -> None:
+def _permit_everything(_: str, place: Path) -> Path:
     """What the user may not do, the system refuses."""
+    return place
 
 
-def _permit_every_look(path: str) -> None:
+def _permit_every_look(path: str) -> tuple[str, str]:
     """Likewise."""
+    return path, ""

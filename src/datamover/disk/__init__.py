@@ -1,1 +1,1 @@
-"""How do bytes reach a disk?"""
+"""How do bytes reach a disk, and how is a path opened?"""

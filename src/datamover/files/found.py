@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from datamover.disk.straight import open_folder, shown, status_of
 from datamover.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -56,8 +58,16 @@ class Found:
         return self.real if self.is_folder else self.full
 
     @classmethod
-    def at(cls, path: str) -> Self:
-        """Look; a relative path is below the working directory."""
+    def at(cls, path: str, real: str = "") -> Self:
+        """Look; a relative path is below the working directory.
+
+        Args:
+            path: Where.
+            real: Where that leads, when it was found out before; both are straight paths then,
+                and no link is followed any more.
+        """
+        if real:
+            return cls._straight(path, real)
         full = os.path.abspath(path)  # noqa: PTH100 - text in any bytes
         above, name = os.path.split(full)
         full = os.path.join(os.path.realpath(above), name)  # noqa: PTH118 - text
@@ -79,6 +89,26 @@ class Found:
             )
         except OSError as error:
             return cls(full=full, real=full, refusal=error.strerror or str(error))
+
+    @classmethod
+    def _straight(cls, path: str, real: str) -> Self:
+        full, leads = shown(path), shown(real)
+        try:
+            there, target = status_of(path), status_of(real)
+            is_folder = target is not None and stat.S_ISDIR(target.st_mode)
+            return cls(
+                full=full,
+                real=leads,
+                exists=there is not None,
+                is_link=there is not None and stat.S_ISLNK(there.st_mode),
+                is_folder=is_folder,
+                is_empty=is_folder and _is_empty(real),
+                size=there.st_size if there is not None and stat.S_ISREG(there.st_mode) else 0,
+                device=_device(real),
+                is_root=os.geteuid() == 0,
+            )
+        except OSError as error:
+            return cls(full=full, real=leads, refusal=error.strerror or str(error))
 
     def facts(self) -> dict[str, str | int | bool]:
         """Return the fields as plain values, paths in hexadecimal, for which any byte is right."""
@@ -113,12 +143,17 @@ def _status(path: str, *, follow: bool) -> os.stat_result | None:
 
 
 def _is_empty(path: str) -> bool:
-    with os.scandir(path) as names:
-        return next(names, None) is None
+    folder = open_folder(path)
+    try:
+        with os.scandir(folder) as names:
+            return next(names, None) is None
+    finally:
+        os.close(folder)
 
 
 def _device(path: str) -> int:
     """Return the device of a path, or of the first folder above it that is there."""
-    while (there := _status(path, follow=True)) is None:
+    look = partial(_status, follow=True) if shown(path) == path else status_of
+    while (there := look(path)) is None:
         path = os.path.dirname(path)  # noqa: PTH120 - text in any bytes
     return there.st_dev

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, Self
 
+from datamover.disk.straight import open_folder, shown
 from datamover.errors import MalformedError
 from datamover.files.descent import Descent
 from datamover.files.walk import archived_root
@@ -30,7 +31,7 @@ class Origin:
     """
 
     def __init__(self, roots: Sequence[bytes]) -> None:
-        self._parents = [archived_root(root)[0] for root in roots]
+        self._roots = [archived_root(root) for root in roots]
         self._descents: dict[int, Descent] = {}
         self._root = -1
         self._path = b""
@@ -55,24 +56,39 @@ class Origin:
 
         Raises:
             OSError: It is gone, or the system refuses.
-            MalformedError: There is no such source.
+            MalformedError: There is no such source, or the file is not below it.
         """
         above, _, name = path.rpartition(b"/")
-        if above != self._path or root != self._root:
-            self._enter(root, above)
+        if above != self._path or root != self._root or not above:
+            self._enter(root, path, above)
         return os.open(name, _FLAGS, dir_fd=self._directory)
 
     def name(self, root: int, path: bytes) -> bytes:
         """Return the whole path, as a notice says it."""
-        return b"%b/%b" % (self._parents[root].rstrip(b"/"), path)
+        return b"%b/%b" % (shown(self._roots[root][0]).rstrip(b"/"), path)
 
-    def _enter(self, root: int, above: bytes) -> None:
+    def path(self, root: int, path: bytes) -> bytes:
+        """Return the whole path, to be walked; it is straight when the source's is.
+
+        Raises:
+            MalformedError: There is no such source, or the file is not below it.
+        """
+        return b"%b/%b" % (self._parent(root, path).rstrip(b"/"), path)
+
+    def _enter(self, root: int, path: bytes, above: bytes) -> None:
         self._root = -1
+        parent = self._parent(root, path)
         descent = self._descents.get(root)
         if descent is None:
-            if root >= len(self._parents):
-                raise MalformedError(what="entry table", reason=f"there is no source {root}")
-            base = os.open(self._parents[root], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            descent = self._descents[root] = Descent(base)
+            descent = self._descents[root] = Descent(open_folder(parent))
         self._directory = descent.enter(above)
         self._path, self._root = above, root
+
+    def _parent(self, root: int, path: bytes) -> bytes:
+        """Return the folder that a source is in; what lies beside the source is not part of it."""
+        if root >= len(self._roots):
+            raise MalformedError(what="entry table", reason=f"there is no source {root}")
+        parent, name = self._roots[root]
+        if name and path.partition(b"/")[0] != name:
+            raise MalformedError(what="entry table", reason="a file is not below its source")
+        return parent

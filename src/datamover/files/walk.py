@@ -14,6 +14,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
+from datamover.disk.straight import open_folder, shown
 from datamover.files.descent import Descent
 from datamover.files.entry import PATH_MAX, Entry, EntryFlag, Kind
 from datamover.files.exclude import Excludes
@@ -70,7 +71,8 @@ class Walk:
     """An iterable over the entries of the given sources.
 
     Args:
-        roots: Absolute paths, in bytes.  Each is archived below its own last component.
+        roots: Absolute paths, in bytes, straight ones among them.  Each is archived below its own
+            last component.
         excludes: What to leave out; the roots themselves are never left out.
         one_file_system: Stay on the file system of each root; a mount point is archived empty.
         notice: Told of what cannot be archived ("unreadable", "skipped"); the walk goes on.
@@ -109,12 +111,12 @@ class Walk:
         for number, root in enumerate(self._roots):
             parent, name = archived_root(root)
             try:
-                base = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                base = open_folder(parent)
             except OSError as error:
-                self._notice("unreadable", root, why(error))
+                self._notice("unreadable", shown(root), why(error))
                 continue
             with Descent(base) as descent:
-                yield from self._walk(descent, parent.rstrip(b"/"), name, number)
+                yield from self._walk(descent, shown(parent).rstrip(b"/"), name, number)
 
     def extents(self, entry: Entry) -> Iterator[Extent]:
         """Yield where the data is of the file yielded last, which is sparse.

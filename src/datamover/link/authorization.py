@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from datamover.link.peer import Peer
     from datamover.link.permissions import May, PeerEntry, Permissions, Place
 
-__all__ = ["Action", "Grant", "Resolved", "allow", "allow_path", "authorize", "resolve"]
+__all__ = [
+    "Action",
+    "Grant",
+    "Resolved",
+    "allow",
+    "allow_path",
+    "allow_resolved",
+    "authorize",
+    "resolve",
+]
 
 _LONGEST: Final = 4096
 
@@ -65,6 +74,11 @@ class Grant:
 
     base: str = ""
     below: str = ""
+
+    @property
+    def path(self) -> str:
+        """The whole path, which had no link in it when it was granted."""
+        return f"{self.base.rstrip('/')}/{self.below}" if self.below else self.base
 
 
 _FLAG: Final[Mapping[Action, Callable[[PeerEntry], bool]]] = {
@@ -157,8 +171,18 @@ def allow(permissions: Permissions, peer: Peer, action: Action) -> None:
         raise
 
 
-def allow_path(permissions: Permissions, peer: Peer, action: Action, path: str) -> Grant:
+def allow_path(
+    permissions: Permissions, peer: Peer, action: Action, path: str, *, keeps_name: bool = False
+) -> Grant:
     """``resolve`` and ``authorize`` a path, and log a refusal.
+
+    Args:
+        permissions: What is written.
+        peer: Who asks.
+        action: What for.
+        path: Where, as it asked.
+        keeps_name: What the path names is meant, be it a link, and not what a link leads to.  The
+            grant has the same last component then, where that is permitted itself.
 
     Raises:
         PathEscapeError: The path leads out of where it may be.
@@ -167,7 +191,31 @@ def allow_path(permissions: Permissions, peer: Peer, action: Action, path: str) 
     Blocking: for the file system.
     """
     try:
-        return authorize(permissions, peer, action, resolve(peer, action, path))
+        place = resolve(peer, action, path)
+    except NotAllowedError as error:
+        _log(error)
+        raise
+    grant = allow_resolved(permissions, peer, action, place)
+    if not keeps_name:
+        return grant
+    above, name = os.path.split(os.path.normpath(path))
+    named = Resolved(path, os.path.join(os.path.realpath(above), name))  # noqa: PTH118 - text
+    try:
+        return authorize(permissions, peer, action, named)
+    except NotAllowedError:
+        # A link beside what is permitted, that leads there: what it leads to is granted.
+        return grant
+
+
+def allow_resolved(permissions: Permissions, peer: Peer, action: Action, place: Resolved) -> Grant:
+    """``authorize`` a path that was resolved, and log a refusal.
+
+    Raises:
+        PathEscapeError: The path as asked is permitted, and leads elsewhere.
+        NotAllowedError: No entry permits it.
+    """
+    try:
+        return authorize(permissions, peer, action, place)
     except NotAllowedError as error:
         _log(error)
         raise

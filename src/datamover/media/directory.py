@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from datamover.disk.direct import DirectFile
 from datamover.disk.staging import Staging
+from datamover.disk.straight import open_folder, shown
 from datamover.errors import ChunkMissingError, MediumFullError, StoreError
 from datamover.media.medium import Traits
 from datamover.media.naming import require_name
@@ -48,6 +49,7 @@ class DirectoryMedium:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Name the folder; nothing is opened or made before it is needed."""
         self._path = os.fspath(path)
+        self._where = shown(self._path)
         self._folders: dict[str, int] = {}
         self._staging = Staging()
 
@@ -59,10 +61,10 @@ class DirectoryMedium:
     def create(self, name: str) -> DirectoryWriter:
         """Start a chunk; see ``Medium.create``."""
         require_name(name)
-        with _refusals(self._path):
+        with _refusals(self._where):
             chunks, temporary = self._folder(CHUNKS, make=True), self._folder(TEMPORARY, make=True)
             if _exists(name, chunks):
-                raise _taken(self._path, name)
+                raise _taken(self._where, name)
             while True:
                 aside = f"{name}.{secrets.token_hex(8)}"
                 file = os.open(aside, _WRITE, 0o600, dir_fd=temporary)
@@ -72,7 +74,7 @@ class DirectoryMedium:
                 os.close(file)
         return DirectoryWriter(
             name,
-            where=self._path,
+            where=self._where,
             file=file,
             staging=self._staging,
             aside=aside,
@@ -83,7 +85,7 @@ class DirectoryMedium:
     def open(self, name: str) -> DirectoryReader:
         """Open a whole chunk; see ``Medium.open``."""
         require_name(name)
-        with _refusals(f"{self._path}/{CHUNKS}/{name}"):
+        with _refusals(f"{self._where}/{CHUNKS}/{name}"):
             try:
                 file = os.open(name, _READ, dir_fd=self._folder(CHUNKS))
             except FileNotFoundError:
@@ -92,11 +94,11 @@ class DirectoryMedium:
             if not stat.S_ISREG(found.st_mode):
                 os.close(file)
                 raise ChunkMissingError(chunk=name)
-        return DirectoryReader(name, where=self._path, file=file, size=found.st_size)
+        return DirectoryReader(name, where=self._where, file=file, size=found.st_size)
 
     def names(self) -> Iterator[str]:
         """Yield the names of whole chunks, sorted; see ``Medium.names``."""
-        with _refusals(self._path):
+        with _refusals(self._where):
             try:
                 folder = self._folder(CHUNKS)
             except FileNotFoundError:
@@ -108,7 +110,7 @@ class DirectoryMedium:
     def forget(self, name: str) -> None:
         """Drop a chunk; see ``Medium.forget``."""
         require_name(name)
-        with _refusals(self._path), suppress(FileNotFoundError):
+        with _refusals(self._where), suppress(FileNotFoundError):
             folder = self._folder(CHUNKS)
             os.unlink(name, dir_fd=folder)
             os.fsync(folder)
@@ -116,7 +118,7 @@ class DirectoryMedium:
     def clean(self) -> list[str]:
         """Remove the files of dead writers; see ``Medium.clean``."""
         removed: list[str] = []
-        with _refusals(self._path):
+        with _refusals(self._where):
             try:
                 folder = self._folder(TEMPORARY)
             except FileNotFoundError:
@@ -139,7 +141,7 @@ class DirectoryMedium:
 
     def _folder(self, name: str, *, make: bool = False) -> int:
         if name not in self._folders:
-            root = os.open(self._path, _FOLDER)
+            root = open_folder(self._path)
             try:
                 if make and not _exists(name, root):
                     with suppress(FileExistsError):

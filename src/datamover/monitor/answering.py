@@ -106,7 +106,7 @@ class Answering:
 class _OnlyLooking:
     """A command runs its own pipes: they can be seen, stopped and limited."""
 
-    def extend(self, spec: PipeSpec) -> None:
+    def extend(self, spec: PipeSpec) -> PipeSpec:
         """See ``Permit``."""
         raise UsageError(reason=f"this command runs its own pipes only, not {spec.name:.80}")
 

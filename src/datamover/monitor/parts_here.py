@@ -78,7 +78,7 @@ class PartsHere:
         if len(self._parts) >= _MOST:
             raise UsageError(reason=f"a conversation has at most {_MOST} parts of pipes")
         spec = spec_of(message.spec)
-        permit.extend(spec)
+        spec = permit.extend(spec)
         alias = Alias(pipe=message.pipe, part=message.part, by=self._by)
         live = self._monitor.start(spec, on_notice=self._notices(key), alias=alias)
         self._parts[key] = _Part(live, message.request)

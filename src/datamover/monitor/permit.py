@@ -17,8 +17,11 @@ __all__ = ["Everything", "Permit", "Who"]
 class Permit(Protocol):
     """Raises what it refuses with."""
 
-    def extend(self, spec: PipeSpec) -> None:
+    def extend(self, spec: PipeSpec) -> PipeSpec:
         """May this part run here?
+
+        Returns:
+            The part to run: where its settings lead is what was looked at and permitted.
 
         Raises:
             DataMoverError: No; the text says what is not permitted.
@@ -45,8 +48,9 @@ class Permit(Protocol):
 class Everything:
     """For the user whose processes run here: what it may not do, the system refuses."""
 
-    def extend(self, spec: PipeSpec) -> None:
+    def extend(self, spec: PipeSpec) -> PipeSpec:
         """See ``Permit``."""
+        return spec
 
     def see(self) -> None:
         """See ``Permit``."""

@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DepotService", "Permit"]
 
-Permit = Callable[[str, Path], None]
-"""Called with "read" or "append" and a store's folder; raises what it refuses with."""
+Permit = Callable[[str, Path], Path]
+"""Called with "read" or "append" and a store's folder; returns the folder that was permitted, which
+is the one that is used, and raises what it refuses with."""
 
 Values = Mapping[str, object] | Iterator[Mapping[str, object]]
 T = TypeVar("T")
@@ -101,8 +102,9 @@ class DepotService:
             permit: Asked before a depot is opened for reading, and before something is added.
         """
         self._permit = permit
-        self._depots: dict[bytes, LocalDepot] = {}
-        self._writing: dict[bytes, AbstractContextManager[None]] = {}
+        # By the folder that was permitted: a link may lead elsewhere at the next call.
+        self._depots: dict[Path, LocalDepot] = {}
+        self._writing: dict[Path, AbstractContextManager[None]] = {}
 
     def methods(self) -> dict[str, Callable[[Plain], Values]]:
         """Return what it answers, by the name of the method."""
@@ -123,8 +125,8 @@ class DepotService:
 
     def close(self) -> None:
         """Discard what is unfinished, and let go of every depot; again is harmless."""
-        for folder in list(self._writing):
-            self._give_up(folder)
+        for path in list(self._writing):
+            self._give_up(path)
         for depot in self._depots.values():
             depot.close()
         self._depots.clear()
@@ -173,26 +175,28 @@ class DepotService:
 
     def _begin(self, given: Plain) -> Values:
         asked = _read(given, _Record)
-        if asked.folder in self._writing:
+        path = self._permitted(asked.folder, _APPEND)
+        if path in self._writing:
             raise UsageError(reason="this conversation writes an archive of that store already")
-        writing = self._depot(asked.folder, _APPEND).writing(asked.record)
+        writing = self._opened(path).writing(asked.record)
         writing.__enter__()
-        self._writing[asked.folder] = writing
+        self._writing[path] = writing
         return {}
 
     def _enter(self, given: Plain) -> Values:
         asked = _read(given, _Name)
-        self._begun(asked.folder).enter(_file_name(asked.name))
+        self._opened(self._begun(asked.folder)).enter(_file_name(asked.name))
         return {}
 
     def _finish(self, given: Plain) -> Values:
         asked = _read(given, _Counts)
-        facts = self._begun(asked.folder).finish(asked.counts)
-        self._writing.pop(asked.folder).__exit__(None, None, None)
+        path = self._begun(asked.folder)
+        facts = self._opened(path).finish(asked.counts)
+        self._writing.pop(path).__exit__(None, None, None)
         return {"facts": asdict(facts)}
 
     def _discard(self, given: Plain) -> Values:
-        self._give_up(_read(given, _Folder).folder)
+        self._give_up(self._permitted(_read(given, _Folder).folder, _APPEND))
         return {}
 
     def _clean(self, given: Plain) -> Values:
@@ -203,25 +207,27 @@ class DepotService:
 
     def _permitted(self, folder: bytes, action: str) -> Path:
         path = Path(os.path.abspath(os.fsdecode(folder)))  # noqa: PTH100 - must not follow links
-        self._permit(action, path)
-        return path
+        return self._permit(action, path)
 
     def _depot(self, folder: bytes, action: str) -> LocalDepot:
-        path = self._permitted(folder, action)
-        depot = self._depots.get(folder)
+        return self._opened(self._permitted(folder, action))
+
+    def _opened(self, path: Path) -> LocalDepot:
+        depot = self._depots.get(path)
         if depot is None:
             if len(self._depots) >= _MOST_DEPOTS:
                 raise UsageError(reason=f"a conversation has at most {_MOST_DEPOTS} depots")
-            depot = self._depots[folder] = LocalDepot(path)
+            depot = self._depots[path] = LocalDepot(path)
         return depot
 
-    def _begun(self, folder: bytes) -> LocalDepot:
-        if folder not in self._writing:
+    def _begun(self, folder: bytes) -> Path:
+        path = self._permitted(folder, _APPEND)
+        if path not in self._writing:
             raise UsageError(reason="no archive was begun in this conversation")
-        return self._depot(folder, _APPEND)
+        return path
 
-    def _give_up(self, folder: bytes) -> None:
-        writing = self._writing.pop(folder, None)
+    def _give_up(self, path: Path) -> None:
+        writing = self._writing.pop(path, None)
         if writing is None:
             return
         try:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LookService", "look_at"]
 
-Permit = Callable[[str], None]
-"""Called with an absolute path before it is looked at; raises what it refuses with."""
+Permit = Callable[[str], tuple[str, str]]
+"""Called with an absolute path before it is looked at; returns the arguments for ``Found.at``, and
+raises what it refuses with."""
 
 
 class _Paths(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +59,8 @@ class LookService:
         for path in map(os.fsdecode, asked.paths):
             if "\0" in path:
                 raise MalformedError(what="call", reason="a path holds a NUL")
-            self._permit(os.path.abspath(path))  # noqa: PTH100 - text in any bytes
-            found.append(Found.at(path).facts())
+            permitted = self._permit(os.path.abspath(path))  # noqa: PTH100 - text in any bytes
+            found.append(Found.at(*permitted).facts())
         return {"found": found}
 
 

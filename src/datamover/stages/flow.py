@@ -12,6 +12,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from datamover.disk.straight import open_file, shown
 from datamover.errors import MediumFullError, SourceError, StoreError
 from datamover.shm.statistics import Wait
 
@@ -38,7 +39,7 @@ def opened_source(path: str) -> Iterator[int]:
         yield 0
         return
     with refuse_source(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_file(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield descriptor
     finally:
@@ -59,7 +60,7 @@ def opened_sink(path: str) -> Iterator[int]:
         yield 1
         return
     with refuse_sink(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
     try:
         yield descriptor
         with refuse_sink(path):
@@ -119,7 +120,7 @@ def refuse_source(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SourceError(path=path, reason=error.strerror or "cannot be read") from error
+        raise SourceError(path=shown(path), reason=error.strerror or "cannot be read") from error
 
 
 @contextmanager
@@ -129,5 +130,5 @@ def refuse_sink(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise MediumFullError(where=path) from error
-        raise StoreError(store=path, reason=error.strerror or "cannot be written") from error
+            raise MediumFullError(where=shown(path)) from error
+        raise StoreError(store=shown(path), reason=error.strerror or "cannot be written") from error

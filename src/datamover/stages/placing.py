@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from datamover.disk.straight import open_folder, shown
 from datamover.errors import RestoreError, UsageError
 from datamover.files.attributes import Attributes
 from datamover.files.duplicate import Duplicate
@@ -92,10 +92,9 @@ class Placing:
 
 
 def _opened(destination: str) -> int:
-    """Open the destination, which may itself be reached by a symlink: the user named it."""
+    """Open the destination, reached by a symlink where the user named one."""
     try:
-        Path(destination).mkdir(parents=True, exist_ok=True)
-        return os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return open_folder(destination, make=True)
     except OSError as error:
-        path = printable(os.fsencode(destination))
+        path = printable(os.fsencode(shown(destination)))
         raise RestoreError(path=path, reason=why(error)) from error

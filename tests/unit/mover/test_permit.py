@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from datamover.errors import NotAllowedError, PathEscapeError
+from datamover.files.found import Found
 from datamover.link.peer import Peer
 from datamover.link.permissions import PeerEntry, Permissions, Place
 from datamover.mover.permit import FleetPermit
@@ -42,7 +43,75 @@ def test_what_is_permitted_is_done(permit, tmp_path):
     permit.extend(part("restore", destination=str(tmp_path / "inbox" / "new")))
     permit.extend(part("compress", codec="zstd"))
     permit.extend(part("net_receive", token="00", accept="x"))
-    permit.depot("append", tmp_path / "store")
+    assert permit.depot("append", tmp_path / "store") == tmp_path / "store"
+
+
+def settings_of(permit, use, **settings):
+    (stage,) = permit.extend(part(use, **settings)).stages
+    return stage.settings
+
+
+def test_what_is_run_has_straight_paths_to_what_was_permitted(permit, tmp_path):
+    (tmp_path / "data" / "in").mkdir()
+    (tmp_path / "data" / "link").symlink_to("in")
+    straight = f"/.{tmp_path}"
+
+    assert settings_of(permit, "scan", roots=[f"{tmp_path}/data/link/x"], excludes=["y"]) == {
+        "roots": [f"{straight}/data/in/x"],
+        "excludes": ["y"],
+    }
+    assert settings_of(permit, "read", path=f"{tmp_path}/data/link") == {
+        "path": f"{straight}/data/in"
+    }
+    assert settings_of(permit, "restore", destination=f"{tmp_path}/inbox/") == {
+        "destination": f"{straight}/inbox"
+    }
+    assert settings_of(permit, "load", directory=f"{tmp_path}/store") == {
+        "directory": f"{straight}/store"
+    }
+    signed = settings_of(permit, "sign", destination=str(tmp_path), files=["data/a"])
+    assert signed["destination"] == straight
+
+
+def test_a_source_that_is_a_link_keeps_its_name_and_a_look_sees_both(permit, tmp_path):
+    (tmp_path / "data" / "in").mkdir()
+    (tmp_path / "data" / "link").symlink_to("in")
+    straight = f"/.{tmp_path}/data"
+
+    assert settings_of(permit, "scan", roots=[f"{tmp_path}/data/link"]) == {
+        "roots": [f"{straight}/link"]
+    }
+    settings = settings_of(permit, "look", path=f"{tmp_path}/data/link", real="/etc")
+    assert settings == {"path": f"{straight}/link", "real": f"{straight}/in"}
+    assert permit.look(f"{tmp_path}/data/link") == (f"{straight}/link", f"{straight}/in")
+    found = Found.at(**settings)
+    assert found == Found.at(f"{tmp_path}/data/link")
+    assert found.is_link
+    assert found.is_empty
+    (tmp_path / "data" / "in").rmdir()
+    (tmp_path / "data" / "in").symlink_to("/etc")
+    assert not Found.at(**settings).is_folder
+    assert Found.at(f"{tmp_path}/data/link").is_folder
+
+
+def test_a_link_beside_what_is_permitted_is_what_it_leads_to(permit, tmp_path):
+    (tmp_path / "beside").symlink_to("data")
+
+    assert settings_of(permit, "scan", roots=[f"{tmp_path}/beside"]) == {
+        "roots": [f"/.{tmp_path}/data"]
+    }
+
+
+def test_a_look_at_nothing_is_refused(permit):
+    with pytest.raises(NotAllowedError):
+        permit.extend(part("look", path=[], real="/etc"))
+
+
+def test_a_target_must_be_permitted_where_it_is_and_not_only_where_it_leads(permit, tmp_path):
+    (tmp_path / "alias").symlink_to("data")
+
+    with pytest.raises(NotAllowedError):
+        permit.extend(part("sign", destination=str(tmp_path), files=["alias/a"]))
 
 
 @pytest.mark.parametrize(

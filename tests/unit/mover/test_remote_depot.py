@@ -44,7 +44,12 @@ def _over(values):
 @pytest.fixture
 def service():
     asked = []
-    service = DepotService(lambda action, path: asked.append((action, str(path))))
+
+    def permit(action, path):
+        asked.append((action, str(path)))
+        return path
+
+    service = DepotService(permit)
     service.asked = asked
     yield service
     service.close()
@@ -121,6 +126,24 @@ def test_a_page_longer_than_a_message_comes_in_pieces(monkeypatch, stored, remot
     archive = backup_without_a_pipe(stored, TABLES)
 
     assert list(remote.pages(archive.id)) == list(stored.depot.pages(archive.id))
+
+
+def test_the_folder_that_was_permitted_is_the_one_that_is_used(stored, tmp_path):
+    (tmp_path / "link").symlink_to(stored.path)
+
+    def permit(_, path):
+        real = path.resolve()
+        # Between the check and the use the link leads elsewhere.
+        path.unlink()
+        path.symlink_to("/etc")
+        return real
+
+    service = DepotService(permit)
+    try:
+        opened = service.methods()["depot.open"]({"folder": os.fsencode(tmp_path / "link")})
+        assert opened["folder"] == os.fsencode(stored.path)
+    finally:
+        service.close()
 
 
 def test_every_use_is_permitted_first(stored, service, remote):

@@ -29,11 +29,13 @@ class Settings:
 
     Attributes:
         path: Where to look.
+        real: Where that leads, when whoever permits it has found out; both are straight then.
     """
 
     path: str
+    real: str = ""
 
 
 def run(port: HeadPort, settings: Settings) -> None:
     """Look once."""
-    port.result(Found.at(settings.path).facts())
+    port.result(Found.at(settings.path, settings.real).facts())

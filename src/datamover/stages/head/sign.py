@@ -14,6 +14,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from datamover.disk.straight import open_folder
 from datamover.files.chunker import chunks, name_of, runs
 from datamover.files.descent import Descent
 from datamover.files.leftover import leftover_name
@@ -72,7 +73,7 @@ def run(port: HeadPort, settings: Settings) -> None:
         require_plain(os.fsencode(file))
     sign = _Sign(port, settings)
     try:
-        base = os.open(settings.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        base = open_folder(settings.destination)
     except OSError:
         for number in range(len(settings.files)):
             sign.nothing(number)

@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from datamover.disk.straight import status_of
 from datamover.files.digest import digest_of
 from datamover.files.entry import Entry, EntryFlag, Kind
 from datamover.files.exclude import Excludes
@@ -61,7 +62,7 @@ def run(port: HeadPort, settings: Settings) -> None:
         PipeError: From the port.
     """
     given = [os.fsencode(root) for root in settings.roots]
-    numbers = [number for number, root in enumerate(given) if os.path.lexists(root)]
+    numbers = [number for number, root in enumerate(given) if _is_there(root)]
     roots = [given[number] for number in numbers]
     tables = Tables(port, size=settings.block_size)
     files = directories = other = size = 0
@@ -94,6 +95,13 @@ def run(port: HeadPort, settings: Settings) -> None:
             tables.add(entry, walk.extents)
     tables.finish()
     port.result({"files": files, "directories": directories, "other": other, "bytes": size})
+
+
+def _is_there(root: bytes) -> bool:
+    try:
+        return status_of(root) is not None
+    except OSError:
+        return False
 
 
 def _digest(port: HeadPort, origin: Origin, entry: Entry) -> None:

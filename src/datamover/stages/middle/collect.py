@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from datamover.disk.straight import open_folder, shown
 from datamover.errors import MalformedError
 from datamover.files.descent import Descent
 from datamover.files.entry import Status
@@ -75,7 +76,7 @@ class _Collector:
     def __init__(self, port: MiddlePort, settings: Settings, stack: ExitStack) -> None:
         self._port = port
         self._stack = stack
-        self._parents = [archived_root(os.fsencode(root))[0] for root in settings.roots]
+        self._roots = [archived_root(os.fsencode(root)) for root in settings.roots]
         self._descents: dict[int, Descent] = {}
         self._root = -1
         self._directory_path = b""
@@ -98,8 +99,8 @@ class _Collector:
 
     def _file(self, payload: memoryview, source: Source, begin: int, end: int) -> None:
         _, root, directory, name, size, mtime, extents = source
-        if directory != self._directory_path or root != self._root:
-            self._enter(root, directory)
+        if directory != self._directory_path or root != self._root or not directory:
+            self._enter(root, directory, name)
         file = os.open(name, _FLAGS, dir_fd=self._directory)
         try:
             # The ordinary file is one extent that one call reads; all else takes the longer way.
@@ -113,13 +114,17 @@ class _Collector:
         if not whole or now.st_size != size or now.st_mtime_ns != mtime:
             self._changed(payload, source, whole=whole, now=now.st_size)
 
-    def _enter(self, root: int, directory: bytes) -> None:
+    def _enter(self, root: int, directory: bytes, name: bytes) -> None:
         self._root = -1
+        if root >= len(self._roots):
+            raise MalformedError(what="entry table", reason=f"there is no source {root}")
+        parent, source = self._roots[root]
+        # What lies beside a source is not part of it, whatever the table says.
+        if source and (directory or name).partition(b"/")[0] != source:
+            raise MalformedError(what="entry table", reason="a file is not below its source")
         descent = self._descents.get(root)
         if descent is None:
-            if root >= len(self._parents):
-                raise MalformedError(what="entry table", reason=f"there is no source {root}")
-            base = os.open(self._parents[root], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            base = open_folder(parent)
             descent = self._descents[root] = self._stack.enter_context(Descent(base))
         self._directory = descent.enter(directory)
         self._directory_path, self._root = directory, root
@@ -162,7 +167,7 @@ class _Collector:
         told = (path, reason)
         if told != self._told:
             self._told = told
-            full = b"%b/%b" % (self._parents[root].rstrip(b"/"), path)
+            full = b"%b/%b" % (shown(self._roots[root][0]).rstrip(b"/"), path)
             self._port.notice(kind, path=printable(full), reason=reason)
 
 

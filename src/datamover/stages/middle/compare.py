@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from datamover.disk.straight import shown
 from datamover.files.changes import Changes, Rules
 from datamover.files.difference import Difference
 from datamover.files.digest import digest_of
@@ -116,7 +117,7 @@ class _Compare:
                 digest=self._digest if settings.checksum else None,
             ),
             excludes=Excludes(() if settings.removes_excluded else settings.excludes),
-            parents=tuple(archived_root(root)[0].rstrip(b"/") for root in roots),
+            parents=tuple(shown(archived_root(root)[0]).rstrip(b"/") for root in roots),
             removes=settings.removes,
             bare=settings.bare,
             defers=settings.defers,

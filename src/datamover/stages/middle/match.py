@@ -189,14 +189,14 @@ class _Match:
 
     def _look(self, root: int, path: bytes) -> Entry | None:
         """Return the entry of one file as a walk finds it; None, and a notice, without."""
-        return self._entry(self._origin.name(root, path), root, path)
+        return self._entry(self._origin.path(root, path), root, path)
 
     def _send_folder(self, root: int, path: bytes) -> None:
         above = path.rpartition(b"/")[0]
         if not above or self._folder == (root, above):
             return
         self._folder = (root, above)
-        folder = self._entry(self._origin.name(root, above), root, above)
+        folder = self._entry(self._origin.path(root, above), root, above)
         if folder is not None and self._tables.fits(folder):
             folder.flags |= _BARE | _SAME
             self._tables.add(folder, lambda _: ())

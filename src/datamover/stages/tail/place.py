@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
+from datamover.disk.straight import shown
 from datamover.disk.sync import sync_file_system
 from datamover.errors import RestoreError
 from datamover.files.place import Place
@@ -116,5 +117,5 @@ def _sync(directory: int, destination: str) -> None:
     try:
         sync_file_system(directory)
     except OSError as error:
-        path = printable(os.fsencode(destination))
+        path = printable(os.fsencode(shown(destination)))
         raise RestoreError(path=path, reason=why(error)) from error

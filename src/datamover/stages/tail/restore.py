@@ -12,9 +12,9 @@ from __future__ import annotations
 import ctypes
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from datamover.disk.straight import open_folder, shown
 from datamover.errors import RestoreError
 from datamover.files.destination import Destination
 from datamover.files.printable import printable, why
@@ -94,12 +94,11 @@ def run(port: TailPort, settings: Settings) -> None:
 
 
 def _opened(destination: str) -> int:
-    """Open the destination, which may itself be reached by a symlink: the user named it."""
+    """Open the destination, reached by a symlink where the user named one."""
     try:
-        Path(destination).mkdir(parents=True, exist_ok=True)
-        return os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return open_folder(destination, make=True)
     except OSError as error:
-        path = printable(os.fsencode(destination))
+        path = printable(os.fsencode(shown(destination)))
         raise RestoreError(path=path, reason=why(error)) from error
 
 
@@ -107,5 +106,5 @@ def _sync(directory: int, destination: str) -> None:
     """Wait until the file system of ``directory`` is on its medium: one call for any number."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syncfs(directory):
-        path = printable(os.fsencode(destination))
+        path = printable(os.fsencode(shown(destination)))
         raise RestoreError(path=path, reason=os.strerror(ctypes.get_errno()))
