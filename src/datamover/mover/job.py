@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Finished", "Job", "processors"]
 
 _TICK: Final = 0.1
+_PATIENCE: Final = 10.0
 
 Hook = Callable[[Mapping[str, object]], None]
 
@@ -117,9 +118,17 @@ class Job:
         Blocking: until the pipe has ended.
         """
         pipe = self._start(spec)
-        while not pipe.poll(_TICK):
-            self._catch_up()
-            self._watch.progress(self._progress(pipe))
+        try:
+            while not pipe.poll(_TICK):
+                self._catch_up()
+                self._watch.progress(self._progress(pipe))
+        except BaseException:
+            # Whoever cleans up behind this must not meet a stage that still writes.
+            pipe.stop("the job, which gave up")
+            deadline = time.monotonic() + _PATIENCE
+            while not pipe.poll(_TICK) and time.monotonic() < deadline:
+                continue
+            raise
         outcome = pipe.outcome()
         self._catch_up()
         return Finished(
