@@ -25,7 +25,7 @@ faults:
 	$(BIN)/pytest -m faults
 
 bench:
-	@for each in bench/bench_*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
+	@for each in hops startup local small link retry copies; do echo "== $$each"; $(BIN)/python "bench/$$each.py" || exit 1; done
 
 soak:
 	DATAMOVER_KILLS=500 $(BIN)/pytest tests/faults/test_kills.py tests/faults/test_pipe_kills.py
