@@ -81,6 +81,8 @@ def test_a_process_with_threads_is_not_copied():
         "import threading; from datamover.monitor.server import ServerProcess\n"
         "end = threading.Event(); thread = threading.Thread(target=end.wait); thread.start()\n"
         "print(ServerProcess.forked()); end.set(); thread.join()\n"
+        "import os\n"
+        "while len(os.listdir('/proc/self/task')) > 1: pass\n"  # joined is not yet gone
         "server = ServerProcess.forked(); print(server is None); server.close()"
     )
     told = subprocess.run(
