@@ -1,5 +1,7 @@
 """A pipe that can never go on is ended, and the stage that keeps everything is named."""
 
+import time
+
 import pytest
 
 from datamover.errors import OwnershipError, StageFailedError
@@ -76,8 +78,8 @@ def test_the_smallest_pipes_that_go_on_are_never_stopped(monitor: Monitor, monke
     monkeypatch.setattr(live, "_LOOK", 0.0)
     looks = []
 
-    def look(wiring):
-        looks.append(find_stall(wiring))
+    def look(wiring, told):
+        looks.append(find_stall(wiring, told=told))
         return looks[-1]
 
     monkeypatch.setattr(live, "find_stall", look)
@@ -97,3 +99,23 @@ def test_the_smallest_pipes_that_go_on_are_never_stopped(monitor: Monitor, monke
 
     assert len(looks) > 100
     assert set(looks) == {None}
+
+
+def test_nobody_is_blamed_while_a_failure_is_on_its_way(monitor: Monitor, monkeypatch) -> None:
+    stages = [count.stage(count=100), carry.stage(raise_at=0), gather.stage()]
+    pipe = monitor.start(PipeSpec(name="late", stages=stages, buffers=4, mode=Mode.THREAD))
+    limit = time.monotonic() + 10.0
+    while not all(rests(pipe, task) for task in range(3)):  # nobody reads what they say
+        assert time.monotonic() < limit
+    monkeypatch.setattr(live, "_LOOK", 0.0)
+    pipe._look = 0.0
+    pipe.check_stall()
+    ends(pipe)
+
+    with pytest.raises(StageFailedError, match="number 0 is not welcome"):
+        pipe.wait()
+
+
+def rests(pipe, task: int) -> bool:
+    with pipe.wiring.segment.record(task) as record:
+        return bool(record[8] or record[12])

@@ -135,6 +135,7 @@ class LivePipe:
         self._succession = Succession(self.wiring)
         self._ended = 0.0
         self._alive = {task.id for task in layout.tasks}
+        self._told: set[int] = set()  # tasks whose end the core has been told
 
     # ---- for the caller
 
@@ -306,6 +307,7 @@ class LivePipe:
         """Learn that a task is no more."""
         self.pids.pop(task, None)
         self._alive.discard(task)
+        self._told.add(task)
         self._handle(TaskExited(task, status))
 
     def began(self, task: int, pid: int) -> None:
@@ -402,7 +404,7 @@ class LivePipe:
         if self._succession.left() is not None:
             return  # whoever takes the place of the dead will go on
         self._look = now + _LOOK
-        stall = find_stall(self.wiring)
+        stall = find_stall(self.wiring, told=self._told)
         if stall is None:
             return
         task = self.layout.tasks[stall.task]
@@ -439,6 +441,7 @@ class LivePipe:
         self._succession.started(successor)
         self.respawns += 1
         self._alive |= set(crew)
+        self._told -= set(crew)
         self._handle(CrewRespawned(tuple(crew)))
         if self._on_notice is not None:
             first = successor.crew[0]
@@ -478,6 +481,7 @@ class LivePipe:
             case "ready":
                 self._handle(TaskReady(task))
             case "finished":
+                self._told.add(task)
                 self._handle(TaskFinished(task))
             case "result":
                 values = facts.get("values")
@@ -497,6 +501,7 @@ class LivePipe:
                 failure = revived_failure(facts)
                 if self._failure is None:
                     self._failure = failure
+                self._told.add(task)
                 self._handle(TaskFailed(task, str(failure)))
             case _:
                 return  # a newer task may say more

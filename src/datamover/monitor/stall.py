@@ -7,6 +7,7 @@
 A task takes its mark back before it takes a token, so what stands in both looks stood in between,
 and nobody was there to put a token anywhere.  This is certain, however busy the machine is; a
 stage that waits for the outside (a disk, a network, a timeout) has no mark and is never blamed.
+Nor is anybody while the last word of a task that has ended is on its way: it may have failed.
 
 Source: seed, "Fairness" (no stage may starve the others); SPEC A26, C15; docs/spec/shm-layout.md.
 """
@@ -20,6 +21,8 @@ from datamover.errors import OwnershipError
 from datamover.shm.statistics import Stand
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from datamover.monitor.wiring import Wiring
     from datamover.pipe.layout import Task
 
@@ -44,27 +47,33 @@ class Stall:
     error: OwnershipError
 
 
-def find_stall(wiring: Wiring) -> Stall | None:
+def find_stall(wiring: Wiring, *, told: Collection[int]) -> Stall | None:
     """Return what keeps the pipe from ever going on; None while it may.
+
+    Args:
+        wiring: The pipe's.
+        told: The tasks of whose end the monitor has heard.
 
     Blocking: never.
     """
-    before = _look(wiring)
+    before = _look(wiring, told)
     if before is None:
         return None
     tasks = wiring.layout.tasks
     if not all(wiring.is_stuck(tasks[task], stand) for task, (stand, _, _) in before.items()):
         return None
-    return _blame(wiring, before) if _look(wiring) == before else None
+    return _blame(wiring, before) if _look(wiring, told) == before else None
 
 
-def _look(wiring: Wiring) -> dict[int, tuple[Stand, int, int]] | None:
+def _look(wiring: Wiring, told: Collection[int]) -> dict[int, tuple[Stand, int, int]] | None:
     """Return where each task that has not ended stands, and since when; None if one does not."""
     found: dict[int, tuple[Stand, int, int]] = {}
     for task in wiring.layout.tasks:
         with wiring.segment.record(task.id) as record:
             values = record.tolist()
         if values[_ENDED]:
+            if task.id not in told:
+                return None
             continue
         stand = _STANDS_OF.get(values[_STANDS], Stand.NOWHERE)
         if not values[_STARTED] or stand is Stand.NOWHERE:
