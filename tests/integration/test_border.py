@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -212,6 +213,8 @@ def test_a_stage_that_is_killed_ends_the_other_side(both: TwoSides, killed: str)
         other.outcome()
     assert caught.value.cause_code == PeerLostError.code
     assert "no path for 1 s" in caught.value.cause
+    # Who is killed cannot take its door away: the monitor does.
+    assert not list(Path(both.runtime).glob("door-*"))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import contextlib
 import os
 import select
 import socket
+import stat
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,7 +34,7 @@ from datamover.wire.frame import HELLO_SIZE, decode_hello
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Door", "door_path", "hand_over"]
+__all__ = ["Door", "door_path", "hand_over", "remove_door"]
 
 _MOST: Final = 2
 _WAITING: Final = 32
@@ -45,6 +46,17 @@ _CREDENTIALS: Final = struct.Struct("3i")
 def door_path(runtime: str, token: bytes) -> str:
     """Return where the door of a border is."""
     return str(Path(runtime) / f"door-{token.hex()}")
+
+
+def remove_door(path: str) -> None:
+    """Take away what a network task left that was killed; nothing happens when it left nothing.
+
+    Only when that task is known to be no more: nobody knocks at its door again.
+    """
+    for name in (path, f"{path}{_UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.lstat(name).st_mode):
+                os.unlink(name)  # noqa: PTH108 - a plain path
 
 
 def hand_over(runtime: str, hello: bytes, descriptors: Sequence[int]) -> socket.socket:
@@ -176,6 +188,9 @@ class Door:
         path = -1
         try:
             hello, descriptors = _received(guest)
+            if not hello and not descriptors:
+                guest.close()  # it wanted to know whether somebody listens here
+                return None
             _check_user(guest)
             said, agreed = answer(self._terms, hello, self._seen)
             path = agreed.path
@@ -198,7 +213,7 @@ def _received(guest: socket.socket) -> tuple[bytes, list[int]]:
     """Read a hello and its descriptors.
 
     Raises:
-        PeerRefusedError: It is another number of either.
+        PeerRefusedError: The number of descriptors is another than one or two.
     """
     rights = array.array("i")
     space = socket.CMSG_SPACE(_MOST * rights.itemsize)
@@ -207,7 +222,7 @@ def _received(guest: socket.socket) -> tuple[bytes, list[int]]:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             rights.frombytes(data[: len(data) - len(data) % rights.itemsize])
     descriptors = list(rights)
-    if flags & socket.MSG_CTRUNC or not 1 <= len(descriptors) <= _MOST:
+    if flags & socket.MSG_CTRUNC or (hello and not 1 <= len(descriptors) <= _MOST):
         for one in descriptors:
             os.close(one)
         raise PeerRefusedError(peer="door", reason=f"brought {len(descriptors)} descriptors")

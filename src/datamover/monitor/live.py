@@ -21,6 +21,7 @@ from datamover.errors import (
     StageFailedError,
     StopRequestedError,
 )
+from datamover.link.door import remove_door
 from datamover.monitor.core import (
     CrewDied,
     CrewRespawned,
@@ -62,6 +63,7 @@ Notify = Callable[[str, int, str, Mapping[str, object]], None]
 
 _GRACE: Final = 2.0
 _PATHS: Final = "paths"
+_NETWORK: Final = frozenset({"net_send", "net_receive"})
 _LONGEST: Final = 65536
 _TICK: Final = 0.2
 _LOOK: Final = 0.5
@@ -431,6 +433,7 @@ class LivePipe:
         if self._last is None:
             self._last = read_statistics(self.wiring, self.name, self.started)
             self._ended = time.monotonic()
+            self._close_doors()
             self._let_go(None)
 
     # ---- inside
@@ -449,6 +452,13 @@ class LivePipe:
             facts = {"reason": successor.reason, "again": successor.again}
             facts = {"task": f"{stage}.{first.instance}", **facts}
             self._on_notice(stage, first.instance, "respawned", facts)
+
+    def _close_doors(self) -> None:
+        """Remove the doors that network tasks left which were killed; others have done so."""
+        for stage in self.layout.stages:
+            door = stage.spec.settings.get("door")
+            if stage.definition.info.name in _NETWORK and isinstance(door, str) and door:
+                remove_door(door)
 
     def _let_go(self, hung: int | None) -> None:
         """Close everything, unless a thread that hangs may still use it: then it does so last."""

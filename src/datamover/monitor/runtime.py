@@ -15,6 +15,7 @@ import errno
 import fcntl
 import itertools
 import os
+import re
 import socket
 import struct
 import time
@@ -40,6 +41,7 @@ _CREDENTIALS: Final = struct.Struct("3i")
 _LOCK: Final = "monitor.lock"
 _MONITOR: Final = "monitor.sock"
 _PIPES: Final = "pipes"
+_BORDER: Final = re.compile(r"door-[0-9a-f]{32}")
 _YOUNG_S: Final = 10.0
 """A socket that is bound and not listened to yet looks like one that was left behind."""
 
@@ -51,6 +53,8 @@ def monitor_socket(runtime: Path) -> Path:
 
 def bind_pipe_socket(listening: socket.socket, runtime: Path) -> Path:
     """Bind to this process's own name, and remove what the dead left; return the path.
+
+    Doors of killed network tasks go too, whose monitors were killed with them.
 
     Raises:
         OSError: The folder cannot be written.
@@ -64,6 +68,9 @@ def bind_pipe_socket(listening: socket.socket, runtime: Path) -> Path:
             path.name in names and not is_listening(path)
         ):
             _removed(path)
+    for door in _doors(runtime):
+        if _is_left(door):
+            _removed(door)
     number = itertools.count(1)
     path = folder / f"{mine}.sock"
     while path.exists():
@@ -117,9 +124,8 @@ def sweep(runtime: Path) -> list[str]:
 
     Blocking: never for long.
     """
-    old = time.time() - _YOUNG_S
-    found = [*runtime.glob("door-*"), *pipe_sockets(runtime)]
-    return [path.name for path in found if _is_left(path, old) and _removed(path)]
+    found = [*_doors(runtime), *pipe_sockets(runtime)]
+    return [path.name for path in found if _is_left(path) and _removed(path)]
 
 
 @contextlib.contextmanager
@@ -143,9 +149,15 @@ def _is_of(path: Path) -> str:
     return path.stem.partition("-")[0]
 
 
-def _is_left(path: Path, old: float) -> bool:
+def _doors(runtime: Path) -> list[Path]:
+    return sorted(runtime.glob("door-*"))
+
+
+def _is_left(path: Path) -> bool:
+    """Whether nobody listens any more at a socket; who does is not disturbed by the question."""
     try:
-        if path.lstat().st_mtime > old:
+        # The door of a border has its name only when it is listened to.
+        if not _BORDER.fullmatch(path.name) and path.lstat().st_mtime > time.time() - _YOUNG_S:
             return False
         for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
             with socket.socket(socket.AF_UNIX, kind) as probe, short(path) as name:
