@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NewType
 
-__all__ = ["KIB", "MIB", "Bytes", "Nanoseconds", "Seconds"]
+__all__ = ["GIB", "KIB", "MIB", "Bytes", "Nanoseconds", "Seconds"]
 
 Bytes = NewType("Bytes", int)
 Seconds = NewType("Seconds", float)
@@ -15,3 +15,4 @@ Nanoseconds = NewType("Nanoseconds", int)
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
+GIB: Final = 1024 * 1024 * 1024

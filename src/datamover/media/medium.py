@@ -96,7 +96,7 @@ class Reader(Protocol):
 
 
 class Medium(Protocol):
-    """A place where chunks rest."""
+    """A place where chunks rest; a context manager."""
 
     @property
     def traits(self) -> Traits:
@@ -134,3 +134,11 @@ class Medium(Protocol):
     def clean(self) -> list[str]:
         """Remove what writers left that are dead; return what was removed."""
         ...
+
+    def close(self) -> None:
+        """Let go of the medium; again is harmless."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...

@@ -64,6 +64,10 @@ def _writes(_: Mapping[str, object]) -> Action:
     return Action.WRITE_PATH
 
 
+_ELSEWHERE: Final = ("medium",)
+"""Settings that lead off this machine, with its credentials: no peer chooses them."""
+
+
 _LEADS: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, object]], Action]]]] = {
     "collect": {"roots": _reads},
     "compare": {"roots": _reads},
@@ -186,6 +190,8 @@ class FleetPermit:
         leads = _LEADS.get(stage.use)
         if leads is None:
             raise self._refusal(f"run stage {stage.use:.80}")
+        if any(stage.settings.get(name) for name in _ELSEWHERE):
+            raise self._refusal(f"choose the medium of {stage.use}")
         settings = dict(stage.settings)
         for name, lead in leads.items():
             value = settings.get(name, [] if name == "origins" else None)

@@ -5,11 +5,17 @@ Source: docs/spec/media-format.md; SPEC F13.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final, Self
 
 import pytest
 
 from datamover.errors import ChunkMissingError, MediumFullError, StoreError, UsageError
+from datamover.media.opening import open_medium
+from datamover.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,14 +26,27 @@ __all__ = ["FailingMedium", "MediumSuite", "read_chunk", "store_chunk"]
 
 A, B = "00-0000000a.dmc", "00-0000000b.dmc"
 
+_KILLED_WRITER: Final = """
+import os, signal, sys
+from datamover.media.opening import open_medium
+writer = open_medium(sys.argv[1]).create(sys.argv[2])
+for _ in range(int(sys.argv[3])):
+    writer.write([b"half" * 65536])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+_PATIENCE_S: Final = 50
+
 
 def store_chunk(medium: Medium, name: str, payload: bytes) -> None:
     """Store a chunk in two writes."""
     writer = medium.create(name)
     half = len(payload) // 2
-    writer.write([memoryview(payload[:half])])
-    writer.write([memoryview(payload[half:]), b""])
-    writer.commit()
+    try:
+        writer.write([memoryview(payload[:half])])
+        writer.write([memoryview(payload[half:]), b""])
+        writer.commit()
+    finally:
+        writer.abandon()
 
 
 def read_chunk(medium: Medium, name: str) -> bytes:
@@ -39,11 +58,23 @@ def read_chunk(medium: Medium, name: str) -> bytes:
 
 
 class MediumSuite:
-    """Subclass, and override the ``medium`` fixture: an empty medium with 1 MiB of room."""
+    """Subclass, and override ``address``: where an empty medium is, the same all through a test.
+
+    ``small``, where it can be had, is the address of one that has no room for 4 MiB.
+    """
 
     @pytest.fixture
-    def medium(self) -> Medium:
+    def address(self) -> str:
         raise NotImplementedError
+
+    @pytest.fixture
+    def small(self) -> str:
+        pytest.skip("a medium of this kind cannot be made small here")
+
+    @pytest.fixture
+    def medium(self, address: str) -> Iterator[Medium]:
+        with open_medium(address) as medium:
+            yield medium
 
     def test_what_was_stored_is_what_is_read(self, medium: Medium) -> None:
         store_chunk(medium, A, b"payload")
@@ -146,6 +177,70 @@ class MediumSuite:
         writer.commit()
         assert read_chunk(medium, A) == b"alive"
 
+    def test_a_long_chunk_of_many_writes_comes_back_whole(self, medium: Medium) -> None:
+        payload = os.urandom(5 * MIB + 12345)
+        writer = medium.create(A)
+        at = 0
+        for size in (1, 0, 4095, 300 * KIB, 2 * MIB, 7, len(payload)):
+            writer.write([payload[at : at + size], b"", memoryview(payload)[at + size :][:9]])
+            at += size + 9
+        writer.commit()
+
+        assert writer.length == len(payload)
+        assert read_chunk(medium, A) == payload
+
+    def test_a_long_chunk_is_read_from_anywhere(self, medium: Medium) -> None:
+        payload = os.urandom(3 * MIB + 77)
+        store_chunk(medium, A, payload)
+        offsets = [0, 3 * MIB, 70, MIB - 1, len(payload) - 5, 2 * MIB + 9, 4096, 8192, 12288]
+        with medium.open(A) as reader:
+            for at in offsets:
+                one, two = bytearray(48), bytearray(4048)
+                done = reader.read_into([memoryview(one), memoryview(two)], at)
+
+                assert bytes(one + two)[:done] == payload[at : at + 4096], at
+
+    def test_a_second_object_sees_what_the_first_committed(
+        self, medium: Medium, address: str
+    ) -> None:
+        store_chunk(medium, A, b"payload")
+        medium.close()
+        with open_medium(address) as other:
+            assert list(other.names()) == [A]
+            assert read_chunk(other, A) == b"payload"
+            with pytest.raises(StoreError):
+                other.create(A)
+
+    @pytest.mark.parametrize("writes", [1, 40])
+    def test_a_killed_writer_leaves_nothing_that_is_seen(self, address: str, writes: int) -> None:
+        ended = subprocess.run(  # noqa: S603 - itself
+            [sys.executable, "-c", _KILLED_WRITER, address, A, str(writes)],
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+        with open_medium(address) as medium:
+            assert ended.returncode == -signal.SIGKILL
+            assert list(medium.names()) == []
+            with pytest.raises(ChunkMissingError):
+                medium.open(A)
+            medium.clean()
+            assert medium.clean() == []
+            store_chunk(medium, A, b"again")
+            assert read_chunk(medium, A) == b"again"
+
+    def test_a_full_medium_says_so_and_keeps_what_was_whole(self, small: str) -> None:
+        with open_medium(small) as medium:
+            store_chunk(medium, A, b"whole")
+            with pytest.raises(MediumFullError):
+                store_chunk(medium, B, os.urandom(6 * MIB))
+
+            assert list(medium.names()) == [A]
+            assert read_chunk(medium, A) == b"whole"
+
+    def test_closing_twice_is_harmless(self, medium: Medium) -> None:
+        medium.close()
+        medium.close()
+
     @pytest.mark.parametrize(
         "name", ["", ".", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a\0b", "x" * 300, "ä"]
     )
@@ -188,6 +283,15 @@ class FailingMedium:
 
     def clean(self) -> list[str]:
         return self._inner.clean()
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def next_letter(self) -> str:
         """Return what the next call does."""

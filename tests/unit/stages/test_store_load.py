@@ -178,16 +178,10 @@ def test_a_medium_that_fails_keeps_no_torn_chunk(tmp_path, monkeypatch, plan):
     with DirectoryMedium(tmp_path) as inner:
 
         class Failing(FailingMedium):
-            def __init__(self, _path):
+            def __init__(self, *_where):
                 super().__init__(inner, plan)
 
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *error):
-                pass
-
-        monkeypatch.setattr(store, "DirectoryMedium", Failing)
+        monkeypatch.setattr(store, "chunk_medium", Failing)
         with pytest.raises((MediumFullError, StoreError)):
             do_store(tmp_path)
         names = list(inner.names())
@@ -528,3 +522,22 @@ def test_a_block_that_was_cut_is_told_with_its_lengths(tmp_path):
 
     assert loaded(port) == WHOLE[:2]
     assert ["200 bytes" in str(n["reason"]) for n in told] == [True]
+
+
+@pytest.mark.parametrize("places", [{}, {"directory": "/d", "medium": "file:///d"}])
+def test_chunks_have_one_place(places):
+    with pytest.raises(UsageError):
+        store.run(ScriptedPort(), store.Settings(archive=HEADER.encode().hex(), **places))
+    with pytest.raises(UsageError):
+        load.run(ScriptedPort(), load.Settings(archive=ARCHIVE.hex(), **places))
+
+
+def test_the_medium_itself_tells_the_names_of_an_archive(tmp_path):
+    do_store(tmp_path)
+    (tmp_path / "chunks" / "README").write_bytes(b"no chunk")
+    (tmp_path / "chunks" / chunk_name(bytes(16), 0)).write_bytes(b"another archive's")
+    port = ScriptedPort()
+    load.run(port, load.Settings(medium=f"file://{tmp_path}", archive=ARCHIVE.hex(), listed=True))
+
+    assert loaded(port) == WHOLE
+    assert port.notices == []

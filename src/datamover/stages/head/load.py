@@ -24,11 +24,11 @@ from datamover.errors import (
     UsageError,
 )
 from datamover.ids import BlockNumber
-from datamover.media.directory import DirectoryMedium
 from datamover.media.naming import parse_chunk_name
 from datamover.pipe.stage import Role, StageInfo
 from datamover.shm.statistics import Wait
 from datamover.stages.block import set_tag
+from datamover.stages.chunk_medium import chunk_medium
 from datamover.stages.chunk_reader import ChunkReader
 from datamover.stages.heading import read_hex
 from datamover.units import Bytes
@@ -55,16 +55,20 @@ class Settings:
 
     Attributes:
         directory: The store's folder; chunks lie in ``chunks/`` in it.
-        archive: The archive's id, in hexadecimal.
+        medium: Instead of a folder: a medium's address, as "s3://bucket/prefix".
+        archive: The archive's id, in hexadecimal; empty for that of the chunks, if it is one.
         chunks: Names of chunk files, in order.
+        listed: Take the names from the medium instead: all that it has of the archive.
         extents: The first block of each chunk and the one after its last, as the catalog knows
             them, so that each block of a chunk that is beyond reading is named; may be empty.
         ranges: First and last-but-one block numbers of what is wanted, rising; all when empty.
     """
 
-    directory: str
-    archive: str
-    chunks: tuple[str, ...]
+    directory: str = ""
+    medium: str = ""
+    archive: str = ""
+    chunks: tuple[str, ...] = ()
+    listed: bool = False
     extents: tuple[tuple[int, int], ...] = ()
     ranges: tuple[tuple[int, int], ...] = ()
 
@@ -78,11 +82,13 @@ def run(port: HeadPort, settings: Settings) -> None:
     bytes.
 
     Raises:
-        UsageError: The archive's id is none, a name is not that of a chunk, or extents are given
-            and not one for each chunk.
+        UsageError: The archive's id is none, the chunks are of several archives, a name is not
+            that of a chunk, extents are given and not one for each chunk, or where chunks lie is
+            not said, or said twice.
+        MediaError: The medium is out of reach.
         PipeError: From the port.
     """
-    with DirectoryMedium(settings.directory) as medium:
+    with chunk_medium(settings.directory, settings.medium) as medium:
         _Load(port, settings, medium).run()
 
 
@@ -92,13 +98,12 @@ class _Load:
     def __init__(self, port: HeadPort, settings: Settings, medium: Medium) -> None:
         self._port = port
         self._medium = medium
-        self._chunks = settings.chunks
+        self._archive, self._chunks = _chosen(settings, medium)
         self._extents = settings.extents
         if self._extents and len(self._extents) != len(self._chunks):
             raise UsageError(reason=f"{len(self._extents)} extents for {len(self._chunks)} chunks")
         self._ranges = _merged(settings.ranges)
         self._starts = [start for start, _ in self._ranges]
-        self._archive = read_hex("archive", settings.archive)
         self._origin = origin_of(self._archive)
         self._many = port.instances > 1
         self._sequence = 0
@@ -207,6 +212,21 @@ class _Load:
         """Say what every instance sees once."""
         if not self._port.instance:
             self._port.notice(kind, **given)
+
+
+def _chosen(settings: Settings, medium: Medium) -> tuple[bytes, tuple[str, ...]]:
+    """Return the archive and the names of its chunks, as far as the settings say them."""
+    names = tuple(medium.names()) if settings.listed else settings.chunks
+    named = [(found[0], name) for name in names if (found := parse_chunk_name(name))]
+    archive = read_hex("archive", settings.archive)
+    if not archive:
+        archives = {found for found, _ in named}
+        if len(archives) != 1:
+            raise UsageError(reason=f"chunks of {len(archives)} archives: say which one to load")
+        (archive,) = archives
+    if settings.listed:
+        names = tuple(name for found, name in named if found == archive)
+    return archive, names
 
 
 def _make_lost(buffer: Buffer, block: int) -> None:

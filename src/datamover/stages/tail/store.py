@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from datamover.ids import BlockNumber, ChunkNumber
 from datamover.media.committer import Committer
-from datamover.media.directory import DirectoryMedium
 from datamover.media.naming import chunk_name
 from datamover.pipe.stage import Role, StageInfo
 from datamover.shm.statistics import Wait
 from datamover.stages.block import get_tag
+from datamover.stages.chunk_medium import chunk_medium
 from datamover.stages.heading import read_archive_header, start_session
 from datamover.units import MIB, Nanoseconds
 from datamover.wire.archive import ArchiveFooter, finished_at
@@ -52,13 +52,15 @@ class Settings:
 
     Attributes:
         directory: The store's folder; chunks go to ``chunks/`` in it.
-        archive: The encoded archive header, in hexadecimal.
+        medium: Instead of a folder: a medium's address, as "s3://bucket/prefix".
+        archive: The encoded archive header, in hexadecimal; empty for a fresh one.
         store: The store's id, in hexadecimal.
         chunk_size: Bytes of a chunk file at most, unless one block alone is longer.
     """
 
-    directory: str
-    archive: str
+    directory: str = ""
+    medium: str = ""
+    archive: str = ""
     store: str = ""
     chunk_size: int = 64 * MIB
 
@@ -82,13 +84,14 @@ def run(port: TailPort, settings: Settings) -> None:
     bytes_stored, chunks, blocks and plain.
 
     Raises:
+        UsageError: Where chunks go is not said, or said twice.
         MediumFullError: No room; the open chunk is dropped.
         StoreError: The medium refuses; likewise.
         FormatError: A buffer's tag, or the archive header, is not one.
         PipeError: From the port.
     """
     with (
-        DirectoryMedium(settings.directory) as medium,
+        chunk_medium(settings.directory, settings.medium) as medium,
         Committer[_Stored]() as committer,
         _Store(port, settings, medium, committer) as store,
     ):
