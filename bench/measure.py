@@ -132,6 +132,9 @@ def run_group(
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if isinstance(command, str):
         command = ["bash", "-o", "pipefail", "-c", command]
+    settings = {**os.environ, "DATAMOVER_PASSPHRASE": PASSPHRASE, **(environment or {})}
+    # An installed program is compiled; one of a checkout must not be compiled again in each run.
+    settings.pop("PYTHONDONTWRITEBYTECODE", None)
     before = os.times()
     start = time.monotonic()
     process = subprocess.Popen(
@@ -140,7 +143,7 @@ def run_group(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env={**os.environ, "DATAMOVER_PASSPHRASE": PASSPHRASE, **(environment or {})},
+        env=settings,
     )
     sampler = _Sampler(process.pid) if memory else None
     try:
