@@ -14,6 +14,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final, Self
 
 from datamover.monitor.conversation import Conversation
+from datamover.monitor.outgoing import Outgoing
 from datamover.monitor.patience import PATIENCE
 from datamover.monitor.worker import Worker
 
@@ -30,6 +31,8 @@ __all__ = ["Hub", "converse"]
 
 _AT_ONCE: Final = 64 << 10
 _MOST_UNSENT: Final = 16 << 20
+_LAST_WORD_S: Final = 1.0
+"""For the last word, which says why a conversation ends, to go out."""
 _SERVICE_S: Final = 5.0
 """For what a method does when its conversation ends; more than that it is left to itself."""
 
@@ -117,14 +120,13 @@ async def converse(
     Blocking: until the client goes, is gone, or breaks the protocol; what it had asked for is
     stopped then, and ends in the steps of the monitor.
     """
+    out = Outgoing(writer)
 
     def send(data: bytes) -> None:
-        if writer.transport.is_closing():
-            return
-        writer.write(data)
-        if writer.transport.get_write_buffer_size() > _MOST_UNSENT:
+        out.put(data)
+        if out.waiting > _MOST_UNSENT:
             conversation.end("it takes nothing in")
-            writer.transport.abort()
+            out.abort()
 
     async with _working(service) as worker:
         conversation = Conversation(
@@ -135,9 +137,9 @@ async def converse(
             patience=patience,
         )
         if worker is not None:
-            worker.serve(conversation, writer)
+            worker.serve(conversation, out)
         with hub.holding(conversation):
-            await _hold_to_its_end(reader, writer, conversation, hub)
+            await _hold_to_its_end(reader, out, conversation, hub)
     return str(conversation.over)
 
 
@@ -157,12 +159,12 @@ async def _working(service: Service | None) -> AsyncIterator[Worker | None]:
 
 async def _hold_to_its_end(
     reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
+    out: Outgoing,
     conversation: Conversation,
     hub: Hub,
 ) -> None:
     try:
-        await _hold(reader, writer, conversation, hub)
+        await _hold(reader, out, conversation, hub)
     except asyncio.CancelledError:
         conversation.end("the server ends")
         raise
@@ -170,14 +172,12 @@ async def _hold_to_its_end(
         conversation.end(error.strerror or "the connection broke")
     finally:
         conversation.end("the server failed")  # unless it has ended
-        if writer.transport.get_write_buffer_size():
-            writer.transport.abort()
-        writer.close()
+        out.close()
 
 
 async def _hold(
     reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
+    out: Outgoing,
     conversation: Conversation,
     hub: Hub,
 ) -> None:
@@ -193,15 +193,7 @@ async def _hold(
                     return
                 conversation.feed(data)
                 hub.step()
-        await _send_rest(writer)
+        await out.finish(_LAST_WORD_S)
     finally:
         if reading is not None:
             reading.cancel()
-
-
-async def _send_rest(writer: asyncio.StreamWriter) -> None:
-    """Give the last word, which says why it ends, a moment to go out."""
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(1.0):
-            writer.transport.set_write_buffer_limits(0)
-            await writer.drain()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from datamover.monitor.conversation import Conversation
+    from datamover.monitor.outgoing import Outgoing
     from datamover.wire.message import Message, Plain
 
 __all__ = ["Method", "Service", "Worker"]
@@ -51,11 +52,11 @@ class Worker:
         self._calls: queue.Queue[Call | None] = queue.Queue(_MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._conversation: Conversation | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._out: Outgoing | None = None
 
-    def serve(self, conversation: Conversation, writer: asyncio.StreamWriter) -> None:
+    def serve(self, conversation: Conversation, out: Outgoing) -> None:
         """Answer in this conversation."""
-        self._conversation, self._writer = conversation, writer
+        self._conversation, self._out = conversation, out
 
     def names(self) -> Collection[str]:
         """See ``conversation.Caller``."""
@@ -136,11 +137,11 @@ class Worker:
             raise StopRequestedError from None
 
     async def _say_with_room(self, say: Callable[[Conversation], None]) -> None:
-        conversation, writer = self._conversation, self._writer
-        if conversation is None or writer is None or conversation.over is not None:
+        conversation, out = self._conversation, self._out
+        if conversation is None or out is None or conversation.over is not None:
             raise StopRequestedError
         say(conversation)
         try:
-            await writer.drain()
+            await out.drain()
         except ConnectionError:
             raise StopRequestedError from None
