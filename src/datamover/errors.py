@@ -2,7 +2,8 @@
 
 DataMoverError
 ├── UsageError                      what was asked for makes no sense; nothing was done
-│   └── SpecError                   a pipe specification that cannot be built
+│   ├── SpecError                   a pipe specification that cannot be built
+│   └── RuleError                   a placement rule that makes no sense; names file and line
 ├── PipeError                       one pipe is in trouble; the others are not
 │   ├── RoleError                   a head received, or a tail sent
 │   ├── OwnershipError              a buffer was used after it was sent or freed, or all are hoarded
@@ -104,6 +105,7 @@ __all__ = [
     "RestoreError",
     "RoleError",
     "RoomError",
+    "RuleError",
     "RunningError",
     "SealError",
     "SecurityError",
@@ -169,6 +171,19 @@ class SpecError(UsageError):
     """A pipe specification that cannot be built; nothing was started."""
 
     code = "usage.spec"
+
+
+@dataclass(eq=False, kw_only=True)
+class RuleError(UsageError):
+    """A placement rule that makes no sense, or that cannot be followed; nothing was done."""
+
+    code = "usage.rule"
+    hint = "docs/spec/placement.md says what a rule file holds"
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason}"
 
 
 class PipeError(DataMoverError):

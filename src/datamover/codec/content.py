@@ -16,7 +16,7 @@ from typing import Final
 from datamover.codec.sample import take_sample
 from datamover.codec.signatures import BOXES, SIGNATURES, Signature
 
-__all__ = ["BINARY", "EMPTY", "HEAD_SIZE", "TEXT", "entropy", "sniff"]
+__all__ = ["BINARY", "EMPTY", "HEAD_SIZE", "TEXT", "TYPES", "entropy", "sniff"]
 
 HEAD_SIZE: Final = 512
 EMPTY: Final = "inode/x-empty"
@@ -25,6 +25,11 @@ BINARY: Final = "application/octet-stream"
 
 _TAR: Final = "application/x-tar"
 _BOX: Final = "video/mp4"
+TYPES: Final = frozenset(
+    {TEXT, BINARY, _TAR, _BOX, *BOXES.values(), *(row.type for row in SIGNATURES)}
+)
+"""Every content type that ``sniff`` can find in a file that has data."""
+
 # Bytes of text: printable ASCII, the usual white space, escape (terminal logs).
 _ASCII: Final = bytes([7, 8, 9, 10, 12, 13, 27, *range(0x20, 0x7F)])
 _HIGH: Final = bytes(range(0x80, 0x100))

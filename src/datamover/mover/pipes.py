@@ -10,14 +10,12 @@ Source: seed FIG. 7, FIG. 8; SPEC E1-E6, F2, F3, N9; docs/ARCHITECTURE.md.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from datamover.codec import gzip, lz4, zstd
-from datamover.errors import MalformedError, UsageError
+from datamover.codec.codec import Codec
+from datamover.errors import MalformedError
 from datamover.pipe.spec import OnDeath, PipeSpec, StageSpec
 from datamover.units import MIB
 from datamover.wire.tag import TransformId
@@ -75,8 +73,6 @@ _CIPHER_SHARE: Final = 2
 _UNDER_WAY: Final = 16
 _MOST_WORKERS: Final = 16
 
-_LEVELS: Final = {"zstd": zstd.LEVELS, "lz4": lz4.LEVELS, "gzip": gzip.LEVELS, "none": range(1)}
-_CODEC_IDS: Final = {"zstd": TransformId.ZSTD, "lz4": TransformId.LZ4, "gzip": TransformId.GZIP}
 _CIPHER_IDS: Final = {
     "aes-256-gcm": TransformId.AES_256_GCM,
     "chacha20-poly1305": TransformId.CHACHA20_POLY1305,
@@ -89,36 +85,6 @@ _INVERSES: Final[Mapping[int, str]] = {
     TransformId.CHACHA20_POLY1305: "decrypt",
     TransformId.CRC32C: "verify",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
-    """A compression: "zstd-1", "gzip-2", "lz4" or "none"."""
-
-    name: str
-    level: int
-
-    @classmethod
-    def parse(cls, text: str) -> Codec:
-        """Read it as a person writes it.
-
-        Raises:
-            UsageError: There is no such codec, or it has no such level.
-        """
-        match = re.fullmatch(r"([a-z0-9]+?)(?:-(\d{1,2}))?", text)
-        name = match[1] if match else ""
-        levels = _LEVELS.get(name)
-        if match is None or levels is None:
-            raise UsageError(
-                reason=f"no codec {text!r}; there are zstd-1 to zstd-19, "
-                "gzip-1 to gzip-3, lz4-1 to lz4-12 and none"
-            )
-        level = int(match[2]) if match[2] else levels.start
-        if level not in levels:
-            raise UsageError(
-                reason=f"{name} has the levels {levels.start} to {levels.stop - 1}, not {level}"
-            )
-        return cls(name=name, level=level)
 
 
 def writing(
@@ -149,7 +115,7 @@ def writing(
         _stage("checksum", instances=workers),
     ]
     declared: list[int] = [TransformId.CRC32C]
-    if codec.name != "none":
+    if codec.transform is not None:
         stages.append(
             _stage(
                 "compress",
@@ -160,7 +126,7 @@ def writing(
                 level=codec.level,
             )
         )
-        declared.append(_CODEC_IDS[codec.name])
+        declared.append(codec.transform)
     if cipher != "none":
         stages.append(
             _stage(

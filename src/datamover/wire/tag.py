@@ -86,6 +86,9 @@ class ExtensionId(IntEnum):
     HEADER = 2
     """An opaque special header: key, NUL, value."""
 
+    ROUTE = 3
+    """Which of the writing pipe's routes the block goes by."""
+
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One step that was applied to the payload.

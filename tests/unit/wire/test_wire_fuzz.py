@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("name", ["wire_fuzz", "control_fuzz", "link_fuzz"])
+@pytest.mark.parametrize("name", ["wire_fuzz", "control_fuzz", "link_fuzz", "rules_fuzz"])
 def test_a_short_seeded_run_finds_nothing(name: str):
     path = Path(__file__).parents[2] / "fuzz" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -1,0 +1,1 @@
+"""Where does each file go, and as what?"""
