@@ -42,7 +42,9 @@ class Status(IntEnum):
     """SIGTERM; the pipe was stopped in order."""
 
 
-HARMLESS: Final = frozenset({"archive", "item", "note", "path lost", "path refused", "respawned"})
+HARMLESS: Final = frozenset(
+    {"archive", "chunk", "item", "note", "page", "path lost", "path refused", "respawned"}
+)
 """Kinds of notices that take nothing away from what was asked for."""
 
 
