@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from datamover.monitor.live import LivePipe, Outcome
+    from datamover.monitor.local import LocalMonitor
     from datamover.monitor.supervisor import Monitor, run
     from datamover.pipe.definition import head, middle, tail
     from datamover.pipe.ports import HeadPort, MiddlePort, TailPort
@@ -23,6 +24,7 @@ __all__ = [
     "FanOut",
     "HeadPort",
     "LivePipe",
+    "LocalMonitor",
     "MiddlePort",
     "Mode",
     "Monitor",
@@ -44,6 +46,7 @@ __all__ = [
 
 _PLACES: Final = {
     "datamover.monitor.live": ("LivePipe", "Outcome"),
+    "datamover.monitor.local": ("LocalMonitor",),
     "datamover.monitor.supervisor": ("Monitor", "run"),
     "datamover.pipe.definition": ("head", "middle", "tail"),
     "datamover.pipe.ports": ("HeadPort", "MiddlePort", "TailPort"),

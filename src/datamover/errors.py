@@ -15,6 +15,7 @@ DataMoverError
 │   ├── GuestError                  an attached program broke a rule, or was gone too early
 │   ├── StopRequestedError          the monitor asked this task to end
 │   ├── ForkServerError             the process that tasks are forked from ended, and they with it
+│   ├── ControllerError             the process that leads a pipe for a monitor ended
 │   └── StageFailedError            a stage ended abnormally; names stage, instance, sequence, cause
 ├── FormatError                     bytes do not mean what they claim to
 │   ├── TruncatedError
@@ -74,6 +75,7 @@ __all__ = [
     "BufferTimeoutError",
     "CatalogError",
     "ChunkMissingError",
+    "ControllerError",
     "CorruptError",
     "DamagedError",
     "DataMoverError",
@@ -362,6 +364,26 @@ class ForkServerError(PipeError):
         if self.status >= 0:
             how = f"exited with status {self.status}"
         return f"the fork server {how}, and every task of the pipe with it"
+
+
+@dataclass(eq=False, kw_only=True)
+class ControllerError(PipeError):
+    """The process that leads a pipe for the monitor ended, and the pipe with it.
+
+    Attributes:
+        status: Its exit status, or minus the signal that killed it.
+    """
+
+    code = "pipe.controller"
+    exit_status = 71
+    hint = "the monitor's log, or the system's, says why"
+    status: int
+
+    def __str__(self) -> str:
+        how = f"was killed by signal {-self.status}"
+        if self.status >= 0:
+            how = f"exited with status {self.status}"
+        return f"the controller of the pipe {how}, and every task of the pipe was stopped"
 
 
 class FormatError(DataMoverError):

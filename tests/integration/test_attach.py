@@ -187,7 +187,7 @@ def test_a_guest_in_plain_shell_takes_what_a_pipe_brings(monitor, runtime, tmp_p
 def test_what_a_guest_writes_after_it_sent_changes_nothing(monitor, runtime, tmp_path):
     """The bytes that count are those at the moment when the gate took them: all or none of them."""
     pipe = feeding(monitor, tmp_path / "out")
-    with Guest(door(runtime), HEAD) as guest:
+    with Guest.of(door(runtime), HEAD) as guest:
         sent = [send(guest, b"a" * SIZE) for _ in range(8)]
         # The gate has taken a buffer when it comes back, which the last ones need not have.
         for index in range(guest.terms.buffers):
@@ -221,13 +221,13 @@ def test_a_guest_that_breaks_a_rule_is_thrown_out_and_the_next_one_goes_on(
     kind, monitor, runtime, tmp_path
 ):
     pipe = feeding(monitor, tmp_path / "out", on_loss="wait")
-    with Guest(door(runtime), HEAD) as guest:
+    with Guest.of(door(runtime), HEAD) as guest:
         send(guest, b"first")
         os.write(guest.outbox, (BROKEN | ODD)[kind])
         if kind in BROKEN:
             with pytest.raises(GuestError):
                 guest.wait_taken()
-    with Guest(door(runtime), HEAD) as guest:
+    with Guest.of(door(runtime), HEAD) as guest:
         send(guest, b"second")
         guest.end()
         assert guest.wait_taken() == len(b"second")
@@ -258,7 +258,7 @@ def test_a_guest_that_is_killed_fails_the_pipe_which_names_the_gate(monitor, run
 
 def test_after_a_lost_guest_a_pipe_can_end_with_what_had_come(monitor, runtime, tmp_path):
     pipe = feeding(monitor, tmp_path / "out", on_loss="end")
-    with Guest(door(runtime), HEAD) as guest:
+    with Guest.of(door(runtime), HEAD) as guest:
         send(guest, b"all there is")
     pipe.outcome()
 
@@ -270,7 +270,7 @@ def test_after_a_lost_guest_a_pipe_can_end_with_what_had_come(monitor, runtime, 
 def test_a_tail_that_does_not_take_everything_fails_the_pipe(harm, monitor, runtime, tmp_path):
     (tmp_path / "in").write_bytes(DATA)
     pipe = taking(monitor, tmp_path / "in")
-    with Guest(door(runtime, TAIL), TAIL) as guest:
+    with Guest.of(door(runtime, TAIL), TAIL) as guest:
         index, _ = next(guest.receive())
         if harm == "foreign":
             guest.give(index + 4)
@@ -287,10 +287,10 @@ def test_a_tail_that_does_not_take_everything_fails_the_pipe(harm, monitor, runt
 def test_one_guest_at_a_time_and_only_who_knows_the_token(monitor, runtime, tmp_path):
     pipe = feeding(monitor, tmp_path / "out", token="ab" * 16)
     with pytest.raises(GuestError, match="the token is another"):
-        Guest(door(runtime), HEAD)
+        Guest.of(door(runtime), HEAD)
     with pytest.raises(GuestError, match="this is the head"):
-        Guest(door(runtime), TAIL)
-    with Guest(door(runtime), HEAD, bytes.fromhex("ab" * 16)) as guest:
+        Guest.of(door(runtime), TAIL)
+    with Guest.of(door(runtime), HEAD, bytes.fromhex("ab" * 16)) as guest:
         guest.end()
         assert guest.wait_taken() == 0
     pipe.outcome()
@@ -312,7 +312,7 @@ def test_who_says_nothing_or_nonsense_keeps_nobody_out(monitor, runtime, tmp_pat
             if said:
                 stranger.send(said)
     os.close(here)
-    with Guest(door(runtime), HEAD) as guest:
+    with Guest.of(door(runtime), HEAD) as guest:
         guest.end()
         assert guest.wait_taken() == 0
     pipe.outcome()
@@ -327,7 +327,7 @@ def test_a_pipe_that_waits_for_a_guest_can_be_stopped_and_leaves_no_door(
 
     assert not path.exists()
     with pytest.raises(PeerUnreachableError):
-        Guest(path, HEAD)
+        Guest.of(path, HEAD)
 
 
 def test_a_door_has_one_gate_and_a_plain_name(monitor, runtime, tmp_path):

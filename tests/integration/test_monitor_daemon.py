@@ -6,7 +6,6 @@ SPEC C1, C2, C11, C15-C19; docs/spec/control-protocol.md, section 1.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -35,8 +34,9 @@ from datamover.link.join import join
 from datamover.link.tls import client_context
 from datamover.monitor.place import Host
 from datamover.monitor.plan import plain_of
-from datamover.monitor.reach import Means, reach, reach_socket
+from datamover.monitor.reach import Means, reach
 from datamover.pipe.spec import PipeSpec, StageSpec
+from datamover.testing.daemon import Daemon, gone, until
 from datamover.wire.control import HEADER, encode
 from datamover.wire.message import (
     AskStatus,
@@ -64,73 +64,6 @@ ENDLESS = PipeSpec(
     buffers=8,
     buffer_size=65536,
 )
-
-
-def until(condition: Callable[[], object], what: str = "it") -> object:
-    deadline = time.monotonic() + BOUND_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come true in time"
-        time.sleep(0.01)
-    return found
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
-class Daemon:
-    """A running daemon and its log."""
-
-    def __init__(self, folder: Path, *options: str, environment=None) -> None:
-        self.configuration, self.runtime = folder / "config", folder / "run"
-        self.log_path = folder / "log"
-        self.port = free_port()
-        words = [sys.executable, "-m", "datamover", "monitor", "--log-json"]
-        words += ["--listen", f"127.0.0.1:{self.port}", *options]
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                words,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                env={
-                    **os.environ,
-                    "DATAMOVER_CONFIG": str(self.configuration),
-                    "DATAMOVER_RUNTIME": str(self.runtime),
-                    **(environment or {}),
-                },
-            )
-
-    def events(self, name: str = "") -> list[dict[str, object]]:
-        lines = self.log_path.read_text().splitlines()
-        assert not [line for line in lines if "Traceback" in line]
-        found = [json.loads(line) for line in lines if line.startswith("{")]
-        return [one for one in found if name in {"", one["event"]}]
-
-    def wait_event(self, name: str, count: int = 1) -> dict[str, object]:
-        def come() -> object:
-            assert self.process.poll() is None or self.events(name), self.log_path.read_text()
-            return len(self.events(name)) >= count
-
-        until(come, f"{name} in {self.log_path.read_text()}")
-        return self.events(name)[count - 1]
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), 5)
-
-    def local(self) -> Peer:
-        return reach_socket(self.runtime / "monitor.sock", name="here")
-
-    def end(self) -> int:
-        self.process.terminate()
-        return self.process.wait(BOUND_S)
 
 
 @pytest.fixture

@@ -89,6 +89,10 @@ def _part(
     for stage in part.stages:
         yield from _stage((account.pipe, part.part), stage, rates)
     for path in part.paths:
+        if isinstance(guest := path.facts.get("guest"), int):
+            state = printable(str(path.facts.get("state", "")))
+            yield _row(f"    guest · {printable(path.stage)}", guest, state)
+            continue
         facts = ", ".join(
             f"{name} {_fact(name, value)}"
             for name, value in path.facts.items()

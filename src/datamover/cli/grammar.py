@@ -129,9 +129,9 @@ COMMANDS: Final = (
     Command(
         words=("pipe", "run"),
         function=_at("pipe:run"),
-        usage="SPEC.toml",
+        usage="SPEC.toml [--daemon]",
         summary="Run a pipe from a file until it ends.",
-        examples=("datamover pipe run pipe.toml",),
+        examples=("datamover pipe run pipe.toml", "datamover pipe run pipe.toml --daemon"),
     ),
     Command(
         words=("pipe", "show"),
@@ -191,7 +191,7 @@ COMMANDS: Final = (
     Command(
         words=("serve",),
         function=_at("serve:serve"),
-        usage="--stdio|--path",
+        usage="--stdio|--path|--control",
         summary="Serve whoever is at the other end of standard input and output.",
         examples=("datamover serve --stdio < requests > answers",),
     ),

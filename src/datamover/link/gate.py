@@ -124,8 +124,8 @@ class Gate:
 
     def _welcomed(self, port: Port, connection: socket.socket) -> Visit | None:
         try:
-            self._hear(port, connection)
-            return Visit(connection, self._geometry, self._place)
+            pid = self._hear(port, connection)
+            return Visit(connection, self._geometry, self._place, pid)
         except (DataMoverError, OSError) as error:
             if not isinstance(error, GuestError):
                 connection.close()
@@ -135,8 +135,8 @@ class Gate:
                 connection.send(Terms(refusal=error.reason).encode())
             return None
 
-    def _hear(self, port: Port, connection: socket.socket) -> None:
-        """Read a hello.
+    def _hear(self, port: Port, connection: socket.socket) -> int:
+        """Read a hello; return the process that comes in.
 
         Raises:
             GuestError: It may not come in.
@@ -144,7 +144,7 @@ class Gate:
         credentials = connection.getsockopt(
             socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
         )
-        _, user, _ = _CREDENTIALS.unpack(credentials)
+        pid, user, _ = _CREDENTIALS.unpack(credentials)
         if user not in {os.geteuid(), 0}:
             raise GuestError(reason=f"user {user} is not this one")
         _wait(port, connection.fileno(), deadline=time.monotonic() + _LATE_S)
@@ -153,12 +153,19 @@ class Gate:
             raise GuestError(reason=f"this is the {self._place.name.lower()} of the pipe")
         if not hmac.compare_digest(hello.token, self._token):
             raise GuestError(reason="the token is another")
+        return hello.pid or int(pid)
 
 
 class Visit:
-    """One guest, from its welcome to its end; a context manager that ends it."""
+    """One guest, from its welcome to its end; a context manager that ends it.
 
-    def __init__(self, connection: socket.socket, geometry: Geometry, place: GuestPlace) -> None:
+    Attributes:
+        pid: Its process.
+    """
+
+    def __init__(
+        self, connection: socket.socket, geometry: Geometry, place: GuestPlace, pid: int = 0
+    ) -> None:
         """Make what the guest has, and hand it over.
 
         Raises:
@@ -166,6 +173,7 @@ class Visit:
 
         Ownership: takes the connection.
         """
+        self.pid = pid
         self._connection = connection
         self._size = int(geometry.buffer_size)
         self._stride = int(geometry.stride)

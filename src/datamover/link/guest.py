@@ -10,9 +10,10 @@ import contextlib
 import mmap
 import os
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from datamover.errors import GuestError, PeerUnreachableError
+from datamover.errors import GuestError, MalformedError, PeerUnreachableError
 from datamover.shm.tokens import END, TOKEN
 from datamover.wire.attach import (
     ANSWER_SIZE,
@@ -28,9 +29,74 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["Guest"]
+__all__ = ["Entrance", "Guest", "enter"]
 
 _DESCRIPTORS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrance:
+    """What a gate hands over; whoever has this closes the socket and the descriptors.
+
+    Attributes:
+        terms: How many buffers, how large, and where.
+        connection: Its end is the end of the gate.
+        descriptors: The segment, the inbox and the outbox.
+    """
+
+    terms: Terms
+    connection: socket.socket
+    descriptors: tuple[int, int, int]
+
+    def close(self) -> None:
+        """Leave."""
+        self.connection.close()
+        for one in self.descriptors:
+            os.close(one)
+
+
+def enter(
+    door: Path,
+    place: GuestPlace,
+    token: bytes = bytes(16),
+    *,
+    pid: int = 0,
+    timeout: float | None = None,
+) -> Entrance:
+    """Ask a gate for a place.
+
+    Args:
+        door: Where it listens.
+        place: Which end of the pipe.
+        token: What guests of it must know.
+        pid: The process that the place is for; 0: this one.
+        timeout: How long another guest may keep it, in seconds; None: for ever.
+
+    Raises:
+        PeerUnreachableError: No pipe of that name has such a place now.
+        GuestError: It says no, and why, or another guest has the place.
+        FormatError: What answers is no gate.
+
+    Blocking: until another guest, if there is one, has left; at most ``timeout``.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(timeout)
+    found: list[int] = []
+    try:
+        _connect(connection, door)
+        connection.send(GuestHello(place=place, token=token, pid=pid).encode())
+        terms = _heard(connection, found)
+        connection.settimeout(None)
+        segment, inbox, outbox = found
+    except TimeoutError:
+        connection.close()
+        raise GuestError(reason="not let in: another has the place") from None
+    except BaseException:
+        connection.close()
+        for one in found:
+            os.close(one)
+        raise
+    return Entrance(terms=terms, connection=connection, descriptors=(segment, inbox, outbox))
 
 
 class Guest:
@@ -44,36 +110,30 @@ class Guest:
         socket: Descriptor whose end is the end of the gate.
     """
 
-    def __init__(self, door: Path, place: GuestPlace, token: bytes = bytes(16)) -> None:
-        """Ask for a place.
+    def __init__(self, entrance: Entrance) -> None:
+        """Have the place that ``enter``, or the monitor, has handed over.
 
         Raises:
-            PeerUnreachableError: No pipe of that name has such a place now.
-            GuestError: It says no, and why.
-            FormatError: What answers is no gate.
+            FormatError: The segment is smaller than was said.
 
-        Blocking: until another guest, if there is one, has left.
+        Ownership: takes the entrance.
         """
-        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._open: list[int] = []
+        self._connection = entrance.connection
+        self._open = list(entrance.descriptors)
+        self.terms = terms = entrance.terms
+        self.segment, self.inbox, self.outbox = entrance.descriptors
+        self.socket = self._connection.fileno()
+        size = terms.data + (terms.buffers - 1) * terms.stride + terms.buffer_size
         try:
-            try:
-                folder = os.open(door.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                self._open.append(folder)
-                self._connection.connect(f"/proc/self/fd/{folder}/{door.name}")
-            except OSError as error:
-                reason = f"no pipe waits for a program there ({error.strerror})"
-                raise PeerUnreachableError(peer=door.name, reason=reason) from None
-            self._connection.send(GuestHello(place=place, token=token).encode())
-            self.terms = self._heard()
-            self.segment, self.inbox, self.outbox = self._open[1:]
-            self.socket = self._connection.fileno()
-            terms = self.terms
-            size = terms.data + (terms.buffers - 1) * terms.stride + terms.buffer_size
             self._map = mmap.mmap(self.segment, size)
-        except BaseException:
+        except (ValueError, OSError) as error:
             self.leave()
-            raise
+            raise MalformedError(what="segment of the gate", reason=str(error)) from None
+
+    @classmethod
+    def of(cls, door: Path, place: GuestPlace, token: bytes = bytes(16)) -> Self:
+        """Ask the gate at ``door`` for a place; see ``enter``."""
+        return cls(enter(door, place, token))
 
     def __enter__(self) -> Self:
         """Use it in a ``with`` statement."""
@@ -145,20 +205,36 @@ class Guest:
         (taken,) = TAKEN.unpack(data)
         return int(taken)
 
-    def _heard(self) -> Terms:
-        rights = array.array("i")
-        space = socket.CMSG_SPACE(_DESCRIPTORS * rights.itemsize)
-        size = ANSWER_SIZE + LONGEST_REASON
-        data, ancillary, _, _ = self._connection.recvmsg(size, space, socket.MSG_CMSG_CLOEXEC)
-        for level, kind, value in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                rights.frombytes(value[: len(value) - len(value) % rights.itemsize])
-        self._open += rights
-        if not data:
-            raise GuestError(reason="not let in: the gate has closed its end")
-        terms = Terms.decode(data)
-        if terms.refusal:
-            raise GuestError(reason=f"not let in: {terms.refusal}")
-        if len(rights) != _DESCRIPTORS:
-            raise GuestError(reason=f"it came with {len(rights)} descriptors")
-        return terms
+
+def _connect(connection: socket.socket, door: Path) -> None:
+    try:
+        folder = os.open(door.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            connection.connect(f"/proc/self/fd/{folder}/{door.name}")
+        finally:
+            os.close(folder)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        reason = f"no pipe waits for a program there ({error.strerror})"
+        raise PeerUnreachableError(peer=door.name, reason=reason) from None
+
+
+def _heard(connection: socket.socket, found: list[int]) -> Terms:
+    """Return the terms; the descriptors that came with them are added to ``found``."""
+    rights = array.array("i")
+    space = socket.CMSG_SPACE(_DESCRIPTORS * rights.itemsize)
+    size = ANSWER_SIZE + LONGEST_REASON
+    data, ancillary, _, _ = connection.recvmsg(size, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            rights.frombytes(value[: len(value) - len(value) % rights.itemsize])
+    found += rights
+    if not data:
+        raise GuestError(reason="not let in: the gate has closed its end")
+    terms = Terms.decode(data)
+    if terms.refusal:
+        raise GuestError(reason=f"not let in: {terms.refusal}")
+    if len(found) != _DESCRIPTORS:
+        raise GuestError(reason=f"it came with {len(found)} descriptors")
+    return terms

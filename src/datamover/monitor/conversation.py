@@ -24,6 +24,7 @@ from datamover.errors import (
     DrainingError,
     FormatError,
     MalformedError,
+    NotAllowedError,
     UsageError,
 )
 from datamover.monitor.account import shortened
@@ -54,6 +55,7 @@ from datamover.wire.message import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from datamover.monitor.controllers import Initiator
     from datamover.monitor.patience import Patience
     from datamover.monitor.permit import Who
     from datamover.monitor.supervisor import Monitor
@@ -89,6 +91,8 @@ class Conversation:
         who: Who,
         send: Callable[[bytes], None],
         caller: Caller | None = None,
+        initiator: Initiator | None = None,
+        admit: Callable[[Identify], None] | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
         """Begin a conversation that nothing was said in.
@@ -98,6 +102,8 @@ class Conversation:
             who: Who speaks, and what it may do.
             send: Takes what is said; never blocks.
             caller: Runs methods; None: there are none.
+            initiator: Initiates pipes; None: the client may not ask for that.
+            admit: Answers who identifies itself; None: the client may not.
             patience: How long silence is borne.
         """
         self.over: str | None = None
@@ -108,6 +114,8 @@ class Conversation:
         self._parts = PartsHere(monitor, who.name, self.say)
         self._send = send
         self._caller = caller
+        self._initiator = initiator
+        self._admit = admit
         self._reader = ControlReader()
         self._is_open = self._is_draining = False
         self._numbers = itertools.count(1)
@@ -167,6 +175,8 @@ class Conversation:
         if self.over is None:
             self.over = reason
             self._parts.stop(f"the loss of {self.who.name}")
+            if self._initiator is not None:
+                self._initiator.leave(self.say)
 
     def say(self, message: Message) -> None:
         """Say something, unless the conversation is over.
@@ -234,16 +244,17 @@ class Conversation:
                 self._call(message)
             case Unknown(request=request, type=number) if request:
                 self.say(_unknown(request, f"messages of type {number}"))
-            case Identify(request=request) | InitiatePipe(request=request):
-                self.say(_unknown(request, type(message).__name__))
+            case Identify():
+                self._identify(message)
+            case InitiatePipe():
+                self._initiate(message)
             case _:
                 self._do_to_pipe(message)
 
     def _do_to_pipe(self, message: Message) -> None:
         match message:
-            case ExtendPipe() if self._is_draining:
-                raise DrainingError(peer=platform.node(), reason="it takes no new pipes")
             case ExtendPipe():
+                self._check_open()
                 self._parts.extend(message, self.who.permit)
             case StopPipe(request=request, pipe=pipe, reason=reason):
                 self._stop(pipe, reason)
@@ -254,14 +265,38 @@ class Conversation:
             case _:
                 return  # an answer to nothing
 
+    def _check_open(self) -> None:
+        """Refuse new pipes while this process is about to end."""
+        if self._is_draining:
+            raise DrainingError(peer=platform.node(), reason="it takes no new pipes")
+
+    def _initiate(self, message: InitiatePipe) -> None:
+        if self._initiator is None:
+            raise NotAllowedError(machine=self.who.name, action="initiate pipes here")
+        self._check_open()
+        self._initiator.initiate(message, self.who.name, self.say)
+
+    def _identify(self, message: Identify) -> None:
+        if self._admit is None:
+            raise NotAllowedError(machine=self.who.name, action="be a part of a pipe here")
+        if not self.who.is_process(message.pid):
+            action = f"identify process {message.pid}, which it is not"
+            raise NotAllowedError(machine=self.who.name, action=action)
+        self._admit(message)
+
     def _stop(self, pipe: str, reason: str) -> None:
-        if not self._parts.stop_pipe(pipe, reason or self.who.name):
-            self.who.permit.stop()
-            self._roster.stop(pipe, reason or self.who.name)
+        by = reason or self.who.name
+        if self._parts.stop_pipe(pipe, by):
+            return
+        self.who.permit.stop()
+        if self._initiator is None or not self._initiator.stop(pipe, by):
+            self._roster.stop(pipe, by)
 
     def _set_limit(self, pipe: str, bytes_per_s: int) -> None:
-        if not self._parts.set_limit(pipe, bytes_per_s):
-            self.who.permit.stop()
+        if self._parts.set_limit(pipe, bytes_per_s):
+            return
+        self.who.permit.stop()
+        if self._initiator is None or not self._initiator.set_limit(pipe, bytes_per_s):
             self._roster.set_limit(pipe, bytes_per_s)
 
     def _tell(self, request: int, pipe: str) -> None:

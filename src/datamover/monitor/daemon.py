@@ -28,12 +28,13 @@ from datamover.link.events import tell, warn
 from datamover.link.identity import Identity, is_enrolled
 from datamover.link.peer import Peer
 from datamover.link.tls import FLEET
+from datamover.monitor.controllers import Controllers
 from datamover.monitor.listener import Listener
 from datamover.monitor.membership import keep_membership, revoked_serials
 from datamover.monitor.notify import notify, watchdog_s
 from datamover.monitor.patience import PATIENCE, Patience
 from datamover.monitor.permit import Everything, Permit, Who
-from datamover.monitor.runtime import lock, monitor_socket, sweep
+from datamover.monitor.runtime import lock, monitor_socket, process_of, sweep
 from datamover.monitor.serve import Hub, converse
 from datamover.monitor.worker import Service
 
@@ -67,12 +68,14 @@ class Options:
         patience: How long silence is borne.
         permit_of: What a member may do.
         service_of: What is served beside pipes, to a member, or (None) to the user.
+        controller: The command of a process that leads one pipe.
     """
 
     runtime: Path
     configuration: Path
     permit_of: Callable[[Peer], Permit]
     service_of: Callable[[Peer | None], Service]
+    controller: Sequence[str]
     listen: Sequence[Address] = ()
     drain_s: float = 60.0
     patience: Patience = field(default=PATIENCE)
@@ -102,6 +105,7 @@ class _Daemon:
         self._reads_again = asyncio.Event()
         self._is_member = self._is_hurried = False
         self._members: dict[asyncio.Task[None], int] = {}
+        self._controllers = Controllers(options.controller)
 
     async def run(self) -> None:
         options = self._options
@@ -143,8 +147,8 @@ class _Daemon:
 
     async def serve_user(self, connection: socket.socket, user: int) -> None:
         """See ``Handlers``."""
+        who = Who(name=f"user {user}", permit=Everything(), pid=process_of(connection))
         reader, writer = await asyncio.open_unix_connection(sock=connection)
-        who = Who(name=f"user {user}", permit=Everything())
         await self._converse(reader, writer, who, None)
 
     async def serve_secure(self, accepted: Accepted) -> None:
@@ -183,6 +187,8 @@ class _Daemon:
             hub=self._hub,
             who=who,
             service=self._options.service_of(peer),
+            initiator=self._controllers if peer is None else None,
+            runtime=self._options.runtime,
             patience=self._options.patience,
         )
         tell("peer.went", who=who.name, reason=ended)
@@ -228,17 +234,22 @@ class _Daemon:
 
     async def _drain(self, listener: Listener) -> None:
         notify("STOPPING=1")
-        tell("monitor.drains", pipes=len(self._monitor.pipes), seconds=self._options.drain_s)
+        pipes = len(self._monitor.pipes) + len(self._controllers)
+        tell("monitor.drains", pipes=pipes, seconds=self._options.drain_s)
         listener.close()
         self._hub.drain()
         until = time.monotonic() + self._options.drain_s
-        while self._monitor.pipes and time.monotonic() < until and not self._is_hurried:
+        while self._runs_some() and time.monotonic() < until and not self._is_hurried:
             await asyncio.sleep(_TICK_S)
         for pipe in self._monitor.pipes:
             pipe.stop("the monitor, which ends")
+        await self._controllers.end("the monitor, which ends")
         until = time.monotonic() + _LAST_S
         while self._monitor.pipes and time.monotonic() < until:
             await asyncio.sleep(_TICK_S)
+
+    def _runs_some(self) -> bool:
+        return bool(self._monitor.pipes or len(self._controllers))
 
 
 def _listen_everywhere(listener: Listener) -> list[str]:

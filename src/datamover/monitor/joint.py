@@ -163,6 +163,11 @@ class JointPipe:
             raise
 
     @property
+    def is_up(self) -> bool:
+        """Whether every task is attached, on every machine."""
+        return all(pipe.state is not State.STARTING for pipe in self._here.values())
+
+    @property
     def is_over(self) -> bool:
         """Whether every part has ended, wherever it ran."""
         return all(pipe.is_over for pipe in self._here.values()) and all(

@@ -22,7 +22,7 @@ __all__ = ["posted", "received"]
 
 _PLAIN: Final[dict[type[Message], tuple[str, ...]]] = {
     ExtendPipe: ("spec",),
-    InitiatePipe: ("stages",),
+    InitiatePipe: ("stages", "travel"),
     PipeNotice: ("given",),
     PipeEnded: ("results", "failure"),
 }

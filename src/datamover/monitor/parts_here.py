@@ -8,19 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from datamover.errors import (
-    DataMoverError,
-    MalformedError,
-    StopRequestedError,
-    UsageError,
-    facts,
-    revive,
-)
+from datamover.errors import MalformedError, UsageError, facts
 from datamover.monitor.account import part_of
 from datamover.monitor.core import State
+from datamover.monitor.ending import ending, refusal
 from datamover.monitor.live import Alias, LivePipe
 from datamover.monitor.plan import spec_of
-from datamover.wire.message import Extended, ExtendPipe, Message, PipeEnded, PipeNotice, Refused
+from datamover.wire.message import Extended, ExtendPipe, Message, PipeEnded, PipeNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -133,7 +127,7 @@ class PartsHere:
         return notice
 
     def _tell_end(self, pipe: str, number: int, part: _Part) -> None:
-        ended = _ended(pipe, number, part.live)
+        ended = ending(pipe, number, part.live.outcome, part_of(part.live))
         try:
             self._say(ended)
         except MalformedError as error:
@@ -141,38 +135,8 @@ class PartsHere:
             ended = PipeEnded(pipe=pipe, part=number, how="failed", failure=dict(facts(error)))
             self._say(ended)
         if not part.is_told:
-            self._say(_refused(part.request, ended))
+            self._say(refusal(part.request, ended))
 
 
 def _was_attached(live: LivePipe) -> bool:
     return live.state is State.RUNNING or (live.is_over and live.reason == "finished")
-
-
-def _ended(pipe: str, number: int, live: LivePipe) -> PipeEnded:
-    account = part_of(live)
-    try:
-        outcome = live.outcome()
-    except StopRequestedError:
-        return PipeEnded(pipe=pipe, part=number, how="stopped", account=account)
-    except DataMoverError as error:
-        return PipeEnded(
-            pipe=pipe, part=number, how="failed", failure=dict(facts(error)), account=account
-        )
-    results = {stage: [dict(one) for one in held] for stage, held in outcome.results.items()}
-    return PipeEnded(pipe=pipe, part=number, how="finished", results=results, account=account)
-
-
-def _refused(request: int, ended: PipeEnded) -> Refused:
-    """Return the answer to an ExtendPipe whose part ended before it was attached."""
-    given = ended.failure
-    if not given:
-        return Refused(request=request, code="pipe.stopped", reason="it was stopped", status=75)
-    error = revive(given)
-    status = given.get("cause_status", error.exit_status)
-    return Refused(
-        request=request,
-        code=str(given.get("cause_code", error.code)),
-        reason=str(error),
-        hint=str(given.get("cause_hint", error.hint)),
-        status=status if isinstance(status, int) else error.exit_status,
-    )

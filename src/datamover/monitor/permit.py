@@ -6,6 +6,7 @@ Source: docs/spec/control-protocol.md, section 1; SPEC C11, U7; DESIGN D14.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -66,7 +67,13 @@ class Who:
     Attributes:
         name: For people and logs, such as "vault" or "uid 1000".
         permit: What it may do.
+        pid: Its process, as the kernel knows it; 0: it is on another machine.
     """
 
     name: str
     permit: Permit = field(default_factory=Everything)
+    pid: int = 0
+
+    def is_process(self, pid: int) -> bool:
+        """Whether it is this process, or the thread of this number is one of its own."""
+        return self.pid > 0 and (pid == self.pid or Path(f"/proc/{self.pid}/task/{pid}").exists())

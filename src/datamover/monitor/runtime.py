@@ -32,6 +32,7 @@ __all__ = [
     "lock",
     "monitor_socket",
     "pipe_sockets",
+    "process_of",
     "short",
     "sweep",
     "user_of",
@@ -136,6 +137,12 @@ def short(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
+
+
+def process_of(connection: socket.socket) -> int:
+    """Return the process that connected a Unix socket, as the kernel knows it."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(found)[0])
 
 
 def user_of(connection: socket.socket) -> int:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final, Self
 
+from datamover.monitor.admission import Admission
 from datamover.monitor.conversation import Conversation
 from datamover.monitor.outgoing import Outgoing
 from datamover.monitor.patience import PATIENCE
@@ -20,12 +21,15 @@ from datamover.monitor.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
     from types import TracebackType
 
+    from datamover.monitor.controllers import Initiator
     from datamover.monitor.patience import Patience
     from datamover.monitor.permit import Who
     from datamover.monitor.supervisor import Monitor
     from datamover.monitor.worker import Service
+    from datamover.wire.message import Identify
 
 __all__ = ["Hub", "converse"]
 
@@ -105,6 +109,8 @@ async def converse(
     hub: Hub,
     who: Who,
     service: Service | None = None,
+    initiator: Initiator | None = None,
+    runtime: Path | None = None,
     patience: Patience = PATIENCE,
 ) -> str:
     """Hold one conversation to its end; return why it ended.
@@ -115,6 +121,8 @@ async def converse(
         hub: The monitor that runs what it asks for, and tells when something has become of it.
         who: Who it is, and what it may do.
         service: The methods that are served beside pipes; closed when this returns.
+        initiator: Initiates pipes for it; None: it may not ask for that.
+        runtime: The folder of the gates that it may identify itself at; None: at none.
         patience: How long silence is borne.
 
     Blocking: until the client goes, is gone, or breaks the protocol; what it had asked for is
@@ -128,12 +136,21 @@ async def converse(
             conversation.end("it takes nothing in")
             out.abort()
 
+    def admit(message: Identify) -> None:
+        if admission is not None:
+            admission.admit(conversation, message)
+
+    admission = None
+    if initiator is not None and runtime is not None:
+        admission = Admission(runtime, writer, initiator)
     async with _working(service) as worker:
         conversation = Conversation(
             monitor=hub.monitor,
             who=who,
             send=send,
             caller=worker,
+            initiator=initiator,
+            admit=None if admission is None else admit,
             patience=patience,
         )
         if worker is not None:

@@ -46,14 +46,19 @@ class GuestPlace(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestHello:
-    """What a guest says."""
+    """What a guest says.
+
+    Attributes:
+        pid: The process that the place is for, where another asks for it; 0: who asks.
+    """
 
     place: GuestPlace
     token: bytes = bytes(16)
+    pid: int = 0
 
     def encode(self) -> bytes:
         """Return the message."""
-        return _HELLO.pack(_MAGIC, _VERSION, self.place, 0, self.token)
+        return _HELLO.pack(_MAGIC, _VERSION, self.place, self.pid, self.token)
 
     @classmethod
     def decode(cls, data: bytes) -> GuestHello:
@@ -64,11 +69,11 @@ class GuestHello:
         """
         if len(data) != HELLO_SIZE:
             raise TruncatedError(what="hello", need=Bytes(HELLO_SIZE), have=Bytes(len(data)))
-        magic, version, place, _, token = _HELLO.unpack(data)
+        magic, version, place, pid, token = _HELLO.unpack(data)
         _check(magic, version)
         if place not in {one.value for one in GuestPlace}:
             raise MalformedError(what="hello", reason=f"place: {place}")
-        return cls(place=GuestPlace(place), token=token)
+        return cls(place=GuestPlace(place), token=token, pid=pid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

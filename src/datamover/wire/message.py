@@ -220,24 +220,43 @@ class InitiatePipe(Message, frozen=True, kw_only=True):
     """Build a pipe and run it for me (Initiate_Pipe).
 
     Attributes:
-        stages: Module, instances, allocates, settings and machine of each.
-        direction: "send": data goes from the first machine on; "receive": towards it.
-        invoker: What asked: "command", "program", "daemon".
+        name: What a person calls it; the pipe's own name begins with it.
+        stages: Module, and as far as they are not the usual: name, instances, allocates, settings,
+            share, on_quota, on_death, joined, machine of each.
+        buffers: Slots of the pool; 0: sized to the stages.
+        buffer_size: Bytes a head fills of each; 0: the usual.
+        on_death: What happens when an instance is killed.
+        direction: As this machine sees it, "send": data begins here; "receive": it ends here;
+            "relay": it only passes through; empty: it is not said, and not checked.
+        invoker: What asks: "command" leaves it alone; "head" and "tail" will be that end of it.
+        travel: How other machines are reached, as ``mover.elsewhere.Travel`` has it.
     """
 
     request: Count
     name: str
     stages: list[Plain]
     buffers: Count = 0
-    direction: Literal["send", "receive"] = "send"
-    invoker: str = "command"
+    buffer_size: Count = 0
+    on_death: Literal["stop", "retry"] = "stop"
+    direction: Literal["", "send", "receive", "relay"] = ""
+    invoker: Literal["command", "head", "tail"] = "command"
+    travel: Plain = {}
 
 
 class Initiated(Message, frozen=True, kw_only=True):
-    """It runs."""
+    """It runs: every task of it is attached.
+
+    Attributes:
+        pid: Of the process that leads it.
+        gate: What ``attach`` calls the place of an invoker that is an end; else empty.
+        token: What that identifies itself with; else empty.
+    """
 
     request: Count
     pipe: str
+    pid: Count = 0
+    gate: str = ""
+    token: Annotated[bytes, Meta(max_length=16)] = b""
 
 
 class Call(Message, frozen=True, kw_only=True):

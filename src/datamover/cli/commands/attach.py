@@ -44,7 +44,7 @@ def attach(
     if head == tail:
         raise UsageError(reason="a program is attached either as --head or as --tail")
     place = GuestPlace.HEAD if head else GuestPlace.TAIL
-    with Guest(attach_door(runtime_folder(), pipe, place), place, _secret(token)) as guest:
+    with Guest.of(attach_door(runtime_folder(), pipe, place), place, _secret(token)) as guest:
         if run:
             return _run(guest, run)
         if head:

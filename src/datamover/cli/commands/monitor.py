@@ -1,5 +1,6 @@
 """``datamover monitor``: the daemon that runs pipes for others."""
 
+import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -51,6 +52,7 @@ def monitor(
         listen=tuple(Address.parse(one) for one in listen),
         drain_s=drain,
         permit_of=permit_of,
+        controller=(sys.executable, "-m", "datamover", "serve", "--control"),
         service_of=lambda peer: services(None if peer is None else permit_of(peer)),
     )
     with Monitor() as pipes:

@@ -7,10 +7,14 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 
+from datamover.cli.answer import Drawing
 from datamover.cli.drawing import draw
 from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.measure import printable
+from datamover.cli.network import NEAR, Network
 from datamover.cli.pipe_report import progress_of, record_of
 from datamover.cli.progress import Display
 from datamover.cli.render import show as render
@@ -18,6 +22,7 @@ from datamover.cli.secret import take_from_environment
 from datamover.cli.status import of_notices
 from datamover.monitor.pipe_socket import asked
 from datamover.monitor.supervisor import Monitor, last_level_cache
+from datamover.mover.lead import led
 from datamover.mover.report import Notice
 from datamover.pipe.layout import lay_out
 from datamover.pipe.spec import PipeSpec, load_spec
@@ -29,17 +34,26 @@ _STANDARD = "-"
 
 
 def run(
-    spec: Annotated[str, Parameter(name="SPEC.toml")], /, *, everywhere: Everywhere = DEFAULTS
+    spec: Annotated[str, Parameter(name="SPEC.toml")],
+    /,
+    *,
+    daemon: bool = False,
+    network: Network = NEAR,
+    everywhere: Everywhere = DEFAULTS,
 ) -> int:
     """Run a pipe from a file until it ends.
 
     Args:
         spec: A pipe file; docs/reference/pipe-file.md says what it holds.
+        daemon: Have the monitor of this user run it, and return when it runs.
+        network: How another machine is reached, where a stage is on one.
         everywhere: The options that every command takes.
     """
     # No stage of a pipe file has a use for the passphrase, and tasks inherit the environment.
     take_from_environment()
     pipe = _load(spec)
+    if daemon:
+        return _initiate(pipe, network, everywhere)
     notices: Counter[str] = Counter()
 
     def notice(stage: str, instance: int, kind: str, given: Mapping[str, object]) -> None:
@@ -49,8 +63,12 @@ def run(
 
     # What we say must not end up in the data.
     with redirect_stdout(sys.stderr) if _writes_output(pipe) else nullcontext():
-        with Display(everywhere) as display, Monitor() as monitor, asked(monitor):
-            live = monitor.start(pipe, on_notice=notice)
+        with (
+            Display(everywhere) as display,
+            Monitor() as monitor,
+            asked(monitor),
+            led(pipe, network.travel(), monitor=monitor, on_notice=notice) as live,
+        ):
             while not live.poll(_LOOK_EVERY_S):
                 display.progress(progress_of(live.statistics()))
             outcome = live.outcome()
@@ -69,6 +87,22 @@ def show(
         everywhere: The options that every command takes.
     """
     render(draw(lay_out(_load(spec), cache=last_level_cache())), everywhere)
+
+
+def _initiate(pipe: PipeSpec, network: Network, everywhere: Everywhere) -> int:
+    # Imported late: most pipes are run here.
+    from datamover.monitor.local import LocalMonitor  # noqa: PLC0415 - as above
+
+    travel = msgspec.to_builtins(network.travel())
+    with LocalMonitor.reach() as monitor:
+        found = monitor.initiate(pipe, travel=travel)
+    told = Drawing(
+        text=f"{printable(found.pipe)} runs; `datamover status` shows it\n",
+        json={"event": "initiated", "pipe": found.pipe, "pid": found.pid},
+    )
+    if everywhere.json or not everywhere.quiet:
+        render(told, everywhere)
+    return 0
 
 
 def _writes_output(pipe: PipeSpec) -> bool:

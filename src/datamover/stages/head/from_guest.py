@@ -64,12 +64,15 @@ def run(port: HeadPort, settings: Settings) -> None:
         while True:
             with gate.admit(port, Wait.INPUT) as visit:
                 guests, before = guests + 1, total
+                port.notice("paths", path=0, guest=visit.pid, state="attached")
                 try:
                     for taken in _brought(port, visit):
                         total += taken
                     visit.acknowledge(total - before)
+                    port.notice("paths", path=0, guest=visit.pid, state="finished")
                     break
                 except GuestError as error:
+                    port.notice("paths", path=0, guest=visit.pid, state="lost")
                     if settings.on_loss == "fail":
                         raise
                     port.notice("guest", reason=error.reason)

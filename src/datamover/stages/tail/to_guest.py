@@ -63,6 +63,7 @@ def run(port: TailPort, settings: Settings) -> None:
         Gate(door, place=GuestPlace.TAIL, token=token, buffers=settings.buffers, size=size) as gate,
         gate.admit(port, Wait.OUTPUT) as visit,
     ):
+        port.notice("paths", path=0, guest=visit.pid, state="attached")
         given = visit.tokens(port, Wait.OUTPUT)
         for buffer in port.incoming():
             if not visit.free:
