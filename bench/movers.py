@@ -1,8 +1,8 @@
 """The commands that copy from one machine to another, as their users type them.
 
 A mover is shell commands over $SRC (a folder), $DST (a fresh folder on the far machine), $HOST and
-$PORT (where the far side listens), $NEAR (the near side's address), $BYTES (size of the source)
-and $WORK (a fresh folder for keys and settings).
+$PORT (where the far side listens), $NEAR (the near side's address), $BYTES (size of the source),
+$WORK (a fresh folder for keys and settings) and $STORE (the one folder that may be a store there).
 
 Far sides that end with the transfer (``ends``) are waited for, since only then the files are there.
 """

@@ -19,7 +19,7 @@ __all__ = ["BACKUP", "CLEAR", "LOCAL", "SEALED", "datamover_movers", "enroll"]
 
 CLEAR, SEALED, BACKUP = "datamover, clear", "datamover, sealed", "datamover backup"
 _PORT = 4747
-_ALLOWED = ("extend", "status", "path:write:/", "store:write:/", "store:read:/")
+_ALLOWED = ("extend", "status", "path:write:/", "store:write:$STORE")
 _LISTEN = f"exec {DATAMOVER} monitor --listen $HOST:{_PORT} --drain 0 --quiet"
 
 # Both sides in one machine's memory: what a copy through buffers costs without a network.
@@ -62,9 +62,9 @@ def datamover_movers(options: Sequence[str]) -> tuple[Mover, ...]:
     )
     backup = Mover(
         name=BACKUP,
-        serve=f"{DATAMOVER} init $DST/store --quiet && {_LISTEN}",
+        serve=f"rm -rf $STORE && {DATAMOVER} init $STORE --quiet && {_LISTEN}",
         port=_PORT,
-        copy=f"{DATAMOVER} backup $SRC --to $MEMBER:$DST/store --quiet {words}",
+        copy=f"{DATAMOVER} backup $SRC --to $MEMBER:$STORE --quiet {words}",
         files=False,
     )
     return (*copies, backup)

@@ -128,7 +128,12 @@ class Route:
         return Cost(seconds, cpu, status, stderr=told)
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        places = {"SRC": str(self.source), "HOST": self.host, "NEAR": self.near_host}
+        places = {
+            "SRC": str(self.source),
+            "STORE": str(self.work / "store"),
+            "HOST": self.host,
+            "NEAR": self.near_host,
+        }
         return {**os.environ, "DATAMOVER_PASSPHRASE": PASSPHRASE, **places, **more}
 
     def _told(self, words: tuple[str, ...], more: dict[str, str], given: str) -> str:

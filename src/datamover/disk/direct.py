@@ -5,7 +5,8 @@
 
 Nothing waits for ``fsync`` then but that part and the metadata, and no time of the processor goes
 into a cache that nobody reads.  A file that fits one area is written plainly: it gains nothing.
-Where a file system refuses, all that follows is written plainly too, without the copy.
+Where a file system refuses, all that follows is written plainly too, without the copy; in memory,
+where such a write passes nothing, all is.
 
 The pages of an area do not change while they are written, as checksumming file systems ask.
 
@@ -19,6 +20,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from datamover.disk.memory import is_in_memory
 from datamover.disk.staging import PAGE
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class DirectFile:
         self._area: memoryview | None = None
         self._used = 0
         self._is_direct = False
-        self._is_plain = False
+        self._is_plain = is_in_memory(file)
 
     def append(self, views: Sequence[memoryview | bytes]) -> None:
         """Append all views, in order; no reference to them is kept.

@@ -231,7 +231,7 @@ def test_what_the_kernel_takes_in_parts_arrives_whole(folder, monkeypatch, part)
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 @pytest.mark.parametrize("call", [0, 1, 2, 3])
-def test_what_the_disk_refuses_is_raised_wherever_it_happens(folder, monkeypatch, number, call):
+def test_what_the_disk_refuses_is_raised_wherever_it_happens(disk, monkeypatch, number, call):
     real, calls = os.pwritev, []
 
     def pwritev(file, views, offset):
@@ -241,7 +241,7 @@ def test_what_the_disk_refuses_is_raised_wherever_it_happens(folder, monkeypatch
         return real(file, views, offset)
 
     monkeypatch.setattr(os, "pwritev", pwritev)
-    with Opened(folder / "file") as opened:
+    with Opened(disk / "file") as opened:
         with pytest.raises(OSError, match=os.strerror(number)):  # noqa: PT012 - either may raise
             opened.direct.append([NOISE[: 2 * AREA + PAGE + 1]])
             opened.direct.finish()
@@ -307,8 +307,18 @@ def test_two_files_at_once_have_an_area_each(folder):
     )
 
 
-def test_abandoning_writes_nothing_more(folder, writes):
+@pytest.mark.parametrize("folder", ["memory"], indirect=True)
+def test_in_memory_nothing_is_staged(folder, writes):
     with Opened(folder / "file") as opened:
+        opened.direct.append([NOISE[:100], NOISE[100:200]])
+        opened.direct.append([NOISE[200:]])
+
+        assert opened.direct._area is None
+        assert writes == [(0, 200, False), (200, len(NOISE) - 200, False)]
+
+
+def test_abandoning_writes_nothing_more(disk, writes):
+    with Opened(disk / "file") as opened:
         opened.direct.append([NOISE[:100]])
         opened.direct.abandon()
 
