@@ -16,10 +16,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select as query
 
 from datamover.catalog.rows import ArchiveState
-from datamover.catalog.schema import ARCHIVE, CHUNK, PAGE
 from datamover.mover.listing import entries
 from datamover.mover.rebuild import rebuild_catalog
 from datamover.mover.store import Store, create_store
@@ -74,10 +72,12 @@ def killed(program, store, delay_s):
 
 
 def rows(store):
-    with store.catalog._reading() as connection:
+    with store.catalog._reading() as session:
         return [
-            sorted(map(tuple, connection.execute(query(t))), key=repr)
-            for t in (ARCHIVE, CHUNK, PAGE)
+            sorted(
+                (tuple(row.values()) for row in session.rows(f"SELECT * FROM {table}")), key=repr
+            )
+            for table in ("archive", "chunk", "page")
         ]
 
 

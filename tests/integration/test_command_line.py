@@ -264,6 +264,18 @@ def test_the_version_pays_for_nothing_it_does_not_need():
     assert told.stdout.splitlines() == [datamover("--version").stdout.rstrip("\n"), ""]
 
 
+def test_looking_into_a_store_does_not_pay_for_other_databases(store):
+    code = (
+        "import sys; from datamover.cli.main import main;"
+        f"main(['archives', {str(store)!r}, '--json']); print('sqlalchemy' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout.splitlines()[-1] == "False"
+
+
 def test_json_does_not_pay_for_tables(store):
     code = (
         "import sys; from datamover.cli.main import main;"

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
-
 from datamover.catalog.rows import PageKind, PageRecord, from_columns
-from datamover.catalog.schema import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from datamover.catalog.master_map import Reading
+    from datamover.catalog.session import Reading
     from datamover.ids import ArchiveId
 
 __all__ = ["DataIndex"]
@@ -39,18 +36,15 @@ class DataIndex:
             CatalogError: The database is damaged.
         """
         after = -1
+        only = "" if kind is None else "AND kind = :kind "
+        query = (
+            f"SELECT * FROM page WHERE archive = :archive AND block > :after {only}"  # noqa: S608 - one of two words of ours
+            f"ORDER BY block LIMIT {_BATCH}"
+        )
         while True:
-            query = (
-                select(PAGE)
-                .where(PAGE.c.archive == archive, PAGE.c.block > after)
-                .order_by(PAGE.c.block)
-                .limit(_BATCH)
-            )
-            if kind is not None:
-                query = query.where(PAGE.c.kind == kind)
-            with self._reading() as connection:
-                rows = connection.execute(query).mappings()
-                pages = [from_columns(PageRecord, row.items()) for row in rows]
+            with self._reading() as session:
+                rows = session.rows(query, archive=archive, after=after, kind=kind)
+                pages = [from_columns(PageRecord, row) for row in rows]
             yield from pages
             if len(pages) < _BATCH:
                 return

@@ -1,7 +1,7 @@
 """One open catalog: the embedded SQLite database of a store.
 
-What is peculiar to SQLite is in this module alone; the master map and the data index see a
-SQLAlchemy engine and would run on another database.
+It is locked, checked and replaced here; the master map and the data index see sessions, and would
+run on another database.
 
 Source: docs/spec/catalog.md; DESIGN D12.
 """
@@ -13,15 +13,14 @@ import os
 import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import quote
 
 import msgspec
-from sqlalchemy import create_engine, event, insert, select
-from sqlalchemy.exc import DBAPIError
 
 from datamover.catalog.data_index import DataIndex
+from datamover.catalog.embedded import Embedded
 from datamover.catalog.master_map import MasterMap
-from datamover.catalog.schema import CATALOG, SCHEMA_VERSION, TABLES
+from datamover.catalog.rows import SCHEMA_VERSION
+from datamover.catalog.session import insertion
 from datamover.errors import CatalogError, MediumFullError, StoreError, VersionError
 
 if TYPE_CHECKING:
@@ -29,18 +28,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from sqlalchemy import Connection, Engine
-
+    from datamover.catalog.session import Session
     from datamover.ids import StoreId
 
 __all__ = ["Catalog"]
 
 _NAME: Final = "catalog.sqlite"
 _LOCK: Final = "catalog.lock"
-_NO_ROOM: Final = frozenset(
-    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN}
-)
-_BUSY_S: Final = 30.0
 _FOREIGN: Final = frozenset(
     {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN}
 )
@@ -56,9 +50,9 @@ class Catalog:
         index: What is inside.
     """
 
-    def __init__(self, folder: Path, *, engine: Engine, lock: int | None) -> None:
+    def __init__(self, folder: Path, *, database: Embedded, lock: int | None) -> None:
         self._folder = folder
-        self._engine = engine
+        self._database = database
         self._lock = lock
         self.map = MasterMap(self._reading, self._writing, place=str(folder))
         self.index = DataIndex(self._reading)
@@ -79,10 +73,10 @@ class Catalog:
         Blocking: at most 30 s, while another process writes.
         """
         lock = _lock(folder, fcntl.LOCK_SH)
-        catalog = cls(folder, engine=_engine(folder), lock=lock)
+        catalog = cls(folder, database=Embedded(folder / _NAME), lock=lock)
         try:
-            with catalog._reading() as connection:
-                _check(connection, folder, store)
+            with catalog._reading() as session:
+                _check(session, folder, store)
         except BaseException:
             catalog.close()
             raise
@@ -109,15 +103,19 @@ class Catalog:
         Raises:
             StoreError: The catalog is in use, or the folder refuses.
         """
+        # Imported late: SQLAlchemy costs 0.15 s, and tables are made but once.
+        from datamover.catalog.schema import creation  # noqa: PLC0415 - as above
+
         lock = _lock(folder, fcntl.LOCK_EX)
         try:
             aside = _begin_aside(folder)
-            fresh = cls(folder, engine=_engine(folder, aside=aside), lock=None)
+            fresh = cls(folder, database=Embedded(aside, aside=True), lock=None)
             try:
-                with fresh._writing(durable=False) as connection:
-                    TABLES.create_all(connection)
+                with fresh._writing(durable=False) as session:
+                    for statement in creation():
+                        session.change(statement)
                     row = {"id": 1, "schema_version": SCHEMA_VERSION, "store": store}
-                    connection.execute(insert(CATALOG).values(row))
+                    session.change(insertion("catalog", row), row)
                 yield fresh
             except BaseException:
                 fresh.close()
@@ -131,7 +129,7 @@ class Catalog:
 
     def close(self) -> None:
         """Let go of the database and its lock; again is harmless."""
-        self._engine.dispose()
+        self._database.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -148,30 +146,31 @@ class Catalog:
         self.close()
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self._translated(), self._engine.begin() as connection:
-            yield connection
+    def _reading(self) -> Iterator[Session]:
+        with self._translated(), self._database.transaction() as session:
+            yield session
 
     @contextmanager
-    def _writing(self, *, durable: bool) -> Iterator[Connection]:
-        engine = self._engine.execution_options(catalog_writes=True, catalog_durable=durable)
-        with self._translated(), engine.begin() as connection:
-            yield connection
+    def _writing(self, *, durable: bool) -> Iterator[Session]:
+        with (
+            self._translated(),
+            self._database.transaction(writes=True, durable=durable) as session,
+        ):
+            yield session
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """Turn what the database says into this project's errors."""
         try:
             yield
-        except DBAPIError as error:
+        except sqlite3.Error as error:
             raise _translate(error, self._folder) from error
         except msgspec.ValidationError as error:
             reason = f"the catalog cannot be used: {error}"
             raise CatalogError(store=str(self._folder), reason=reason) from error
 
 
-def _translate(error: DBAPIError, folder: Path) -> StoreError | MediumFullError:
-    cause = error.orig
+def _translate(cause: sqlite3.Error, folder: Path) -> StoreError | MediumFullError:
     extended = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     code = extended & 0xFF
     # A full disk first refuses the file that a WAL's readers share, under a name of its own.
@@ -182,68 +181,15 @@ def _translate(error: DBAPIError, folder: Path) -> StoreError | MediumFullError:
     return StoreError(store=str(folder), reason=f"the catalog refuses: {cause}")
 
 
-def _check(connection: Connection, folder: Path, store: StoreId) -> None:
-    row = connection.execute(select(CATALOG.c.schema_version, CATALOG.c.store)).first()
-    if row is None or not isinstance(row.schema_version, int):
+def _check(session: Session, folder: Path, store: StoreId) -> None:
+    found = session.rows("SELECT schema_version, store FROM catalog")
+    version = found[0]["schema_version"] if found else None
+    if not isinstance(version, int):
         raise CatalogError(store=str(folder), reason="the catalog has no version")
-    if row.schema_version > SCHEMA_VERSION:
-        raise VersionError(what="catalog", found=row.schema_version, newest=SCHEMA_VERSION)
-    if row.store != store:
+    if version > SCHEMA_VERSION:
+        raise VersionError(what="catalog", found=version, newest=SCHEMA_VERSION)
+    if found[0]["store"] != store:
         raise CatalogError(store=str(folder), reason="the catalog is another store's")
-
-
-def _engine(folder: Path, *, aside: Path | None = None) -> Engine:
-    """Prepare the connection to the catalog, or to the one that is made aside."""
-    # A read-only file system holds no WAL and no other writer: the database cannot change.
-    wal = (folder / (_NAME + "-wal")).exists()
-    frozen = not wal and not os.access(folder, os.W_OK)
-    # Opening never makes a file, or a store without a catalog would seem to be an empty store.
-    mode = "mode=ro&immutable=1" if frozen else "mode=rw"
-    uri = f"file:{quote(os.fsencode(aside or folder / _NAME))}?{mode}"
-
-    def connect() -> sqlite3.Connection:
-        try:
-            return attempt("NORMAL")
-        except sqlite3.OperationalError as error:
-            if frozen or error.sqlite_errorcode not in _NO_ROOM:
-                raise
-            # A full disk has no room for the index that processes share.  Alone, SQLite keeps it
-            # in memory: what is stored can still be read.
-            return attempt("EXCLUSIVE")
-
-    def attempt(locking: str) -> sqlite3.Connection:
-        raw = sqlite3.connect(
-            uri, uri=True, isolation_level=None, timeout=_BUSY_S, check_same_thread=False
-        )
-        try:
-            raw.execute(f"PRAGMA locking_mode={locking}")
-            raw.execute("PRAGMA foreign_keys=ON")
-            if not frozen:
-                # A crash while it is made aside discards it, so nothing there needs a journal.
-                raw.execute("PRAGMA journal_mode=" + ("MEMORY" if aside else "WAL"))
-            raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.Error:
-            raw.close()
-            raise
-        return raw
-
-    options = {"catalog_aside": aside is not None}
-    engine = create_engine("sqlite://", creator=connect, execution_options=options)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _begin(connection: Connection) -> None:
-    """Open the transaction as the caller asked for it.
-
-    A writer takes the write lock at once: a transaction that reads first and upgrades later
-    fails with "busy" when another one wrote between, however long it is ready to wait.
-    """
-    options = connection.get_execution_options()
-    durable = "FULL" if options.get("catalog_durable") else "NORMAL"
-    level = "OFF" if options["catalog_aside"] else durable
-    connection.exec_driver_sql(f"PRAGMA synchronous={level}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("catalog_writes") else "BEGIN")
 
 
 def _lock(folder: Path, kind: int) -> int | None:

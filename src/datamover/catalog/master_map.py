@@ -6,9 +6,7 @@ Source: seed, "master map"; docs/spec/catalog.md, sections 2 and 3.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Protocol
-
-from sqlalchemy import delete, func, insert, select, update
+from typing import TYPE_CHECKING
 
 from datamover.catalog.rows import (
     ArchiveFacts,
@@ -17,36 +15,18 @@ from datamover.catalog.rows import (
     ChunkRecord,
     from_columns,
 )
-from datamover.catalog.schema import ARCHIVE, CHUNK, PAGE
+from datamover.catalog.session import insertion
 from datamover.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-
-    from sqlalchemy import Connection
 
     from datamover.catalog.rows import PageRecord
+    from datamover.catalog.session import Reading, Row, Writing
     from datamover.ids import ArchiveId
     from datamover.units import Nanoseconds
 
-__all__ = ["MasterMap", "Reading", "Writing"]
-
-
-class Reading(Protocol):
-    """Opens a transaction that reads."""
-
-    def __call__(self) -> AbstractContextManager[Connection]:
-        """Commit when the block ends, roll back when it raises."""
-        ...
-
-
-class Writing(Protocol):
-    """Opens a transaction that writes; ``durable``: it is on the medium when it has ended."""
-
-    def __call__(self, *, durable: bool) -> AbstractContextManager[Connection]:
-        """Commit when the block ends, roll back when it raises."""
-        ...
+__all__ = ["MasterMap"]
 
 
 class MasterMap:
@@ -63,15 +43,17 @@ class MasterMap:
 
     def begin(self, record: ArchiveRecord) -> None:
         """Add an incomplete archive; durable on return, so its chunks can never be orphans."""
-        with self._writing(durable=True) as connection:
-            connection.execute(insert(ARCHIVE).values(**_archive_values(record)))
+        row = _archive_row(record)
+        with self._writing(durable=True) as session:
+            session.change(insertion("archive", row), row)
 
     def add_chunk(self, chunk: ChunkRecord, pages: Sequence[PageRecord] = ()) -> None:
         """Add a chunk whose file is durable, with the pages of the data index that lie in it."""
-        with self._writing(durable=False) as connection:
-            connection.execute(insert(CHUNK).values(**asdict(chunk)))
-            if pages:
-                connection.execute(insert(PAGE), [asdict(page) for page in pages])
+        row, more = asdict(chunk), [asdict(page) for page in pages]
+        with self._writing(durable=False) as session:
+            session.change(insertion("chunk", row), row)
+            if more:
+                session.change(insertion("page", more[0]), *more)
 
     def complete(
         self, archive: ArchiveId, *, completed_ns: Nanoseconds, facts: ArchiveFacts
@@ -81,64 +63,61 @@ class MasterMap:
         Raises:
             StoreError: There is no such incomplete archive, or its chunks are not all here.
         """
-        with self._writing(durable=True) as connection:
-            counted = select(func.count(), func.coalesce(func.max(CHUNK.c.number) + 1, 0)).where(
-                CHUNK.c.archive == archive
+        counted = asdict(facts)
+        facts_set = ", ".join(f"{name} = :{name}" for name in counted)
+        with self._writing(durable=True) as session:
+            (known,) = session.rows(
+                "SELECT count(*) AS chunks, coalesce(max(number) + 1, 0) AS numbers "
+                "FROM chunk WHERE archive = :archive",
+                archive=archive,
             )
-            if set(connection.execute(counted).one()) != {facts.chunks}:
+            if set(known.values()) != {facts.chunks}:
                 reason = f"archive {archive.hex()}: not all of its {facts.chunks} chunks are known"
                 raise StoreError(store=self._place, reason=reason)
-            changed = connection.execute(
-                update(ARCHIVE)
-                .where(ARCHIVE.c.id == archive, ARCHIVE.c.state == ArchiveState.INCOMPLETE)
-                .values(state=ArchiveState.COMPLETE, completed_ns=completed_ns, **asdict(facts))
+            changed = session.change(
+                f"UPDATE archive SET state = 'complete', completed_ns = :completed_ns, {facts_set} "  # noqa: S608 - names of this program's own fields
+                "WHERE id = :archive AND state = 'incomplete'",
+                {"archive": archive, "completed_ns": completed_ns, **counted},
             )
-            if changed.rowcount != 1:
+            if changed != 1:
                 reason = f"no incomplete archive has the id {archive.hex()}"
                 raise StoreError(store=self._place, reason=reason)
 
     def forget(self, archive: ArchiveId) -> bool:
         """Remove an incomplete archive's rows; whether there was one.  A complete one stays."""
-        with self._writing(durable=True) as connection:
-            known = select(ARCHIVE.c.id).where(
-                ARCHIVE.c.id == archive, ARCHIVE.c.state == ArchiveState.INCOMPLETE
-            )
-            if connection.execute(known).first() is None:
+        with self._writing(durable=True) as session:
+            if not session.rows(
+                "SELECT id FROM archive WHERE id = :archive AND state = 'incomplete'",
+                archive=archive,
+            ):
                 return False
-            connection.execute(delete(PAGE).where(PAGE.c.archive == archive))
-            connection.execute(delete(CHUNK).where(CHUNK.c.archive == archive))
-            connection.execute(delete(ARCHIVE).where(ARCHIVE.c.id == archive))
+            row = {"archive": archive}
+            session.change("DELETE FROM page WHERE archive = :archive", row)
+            session.change("DELETE FROM chunk WHERE archive = :archive", row)
+            session.change("DELETE FROM archive WHERE id = :archive", row)
             return True
 
     def archive(self, archive: ArchiveId) -> ArchiveRecord | None:
         """Return one archive; None when the map does not know it."""
-        with self._reading() as connection:
-            rows = connection.execute(select(ARCHIVE).where(ARCHIVE.c.id == archive))
-            row = rows.mappings().first()
-            return None if row is None else from_columns(ArchiveRecord, row.items())
+        with self._reading() as session:
+            rows = session.rows("SELECT * FROM archive WHERE id = :archive", archive=archive)
+            return from_columns(ArchiveRecord, rows[0]) if rows else None
 
     def archives(self, state: ArchiveState | None = None) -> list[ArchiveRecord]:
         """Return all archives, or those in one state, newest first."""
-        query = select(ARCHIVE).order_by(ARCHIVE.c.created_ns.desc(), ARCHIVE.c.id.desc())
-        if state is not None:
-            query = query.where(ARCHIVE.c.state == state)
-        with self._reading() as connection:
-            return [
-                from_columns(ArchiveRecord, row.items())
-                for row in connection.execute(query).mappings()
-            ]
+        only = "" if state is None else "WHERE state = :state "
+        query = f"SELECT * FROM archive {only}ORDER BY created_ns DESC, id DESC"  # noqa: S608 - one of two words of ours
+        with self._reading() as session:
+            return [from_columns(ArchiveRecord, row) for row in session.rows(query, state=state)]
 
     def chunks(self, archive: ArchiveId) -> list[ChunkRecord]:
         """Return the chunks of one archive, in their order."""
-        query = select(CHUNK).where(CHUNK.c.archive == archive).order_by(CHUNK.c.number)
-        with self._reading() as connection:
-            return [
-                from_columns(ChunkRecord, row.items())
-                for row in connection.execute(query).mappings()
-            ]
+        query = "SELECT * FROM chunk WHERE archive = :archive ORDER BY number"
+        with self._reading() as session:
+            return [from_columns(ChunkRecord, row) for row in session.rows(query, archive=archive)]
 
 
-def _archive_values(record: ArchiveRecord) -> dict[str, object]:
+def _archive_row(record: ArchiveRecord) -> Row:
     values: dict[str, object] = asdict(record)
     del values["facts"]
     return values | asdict(record.facts)

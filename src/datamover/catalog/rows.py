@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -18,9 +18,10 @@ from datamover.ids import ArchiveId, BlockNumber, ChunkNumber
 from datamover.units import Bytes, Nanoseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
 __all__ = [
+    "SCHEMA_VERSION",
     "ArchiveFacts",
     "ArchiveRecord",
     "ArchiveState",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+SCHEMA_VERSION: Final = 1
 
 
 class ArchiveState(StrEnum):
@@ -133,7 +136,7 @@ class PageRecord:
     record: bytes
 
 
-def from_columns(kind: type[T], columns: Iterable[tuple[object, object]]) -> T:
+def from_columns(kind: type[T], columns: Mapping[str, object]) -> T:
     """Make a row of what a database returned; nested facts are made of their own columns.
 
     SQLite stores any type in any column, so what comes back is checked, not believed.
@@ -141,7 +144,7 @@ def from_columns(kind: type[T], columns: Iterable[tuple[object, object]]) -> T:
     Raises:
         msgspec.ValidationError: A column is missing or of another type.
     """
-    given: dict[str, object] = {str(name): value for name, value in columns}
+    given = dict(columns)
     if kind is ArchiveRecord:
         given["facts"] = {name: given.pop(name, None) for name in ArchiveFacts.__slots__}
     return msgspec.convert(given, kind, builtin_types=(bytes,))

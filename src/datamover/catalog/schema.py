@@ -5,7 +5,7 @@ Source: docs/spec/catalog.md, section 2.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -19,10 +19,13 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
-__all__ = ["ARCHIVE", "CATALOG", "CHUNK", "PAGE", "SCHEMA_VERSION", "TABLES"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-SCHEMA_VERSION: Final = 1
+__all__ = ["ARCHIVE", "CATALOG", "CHUNK", "PAGE", "TABLES", "creation"]
 
 TABLES: Final = MetaData()
 
@@ -79,3 +82,12 @@ PAGE: Final = Table(
     Column("record", LargeBinary, nullable=False),
     CheckConstraint("kind IN ('index', 'contents')", name="page_kind"),
 )
+
+
+def creation() -> Iterator[str]:
+    """Yield the statements that make the tables in an empty SQLite database."""
+    dialect = sqlite.dialect()
+    for table in TABLES.sorted_tables:
+        yield str(CreateTable(table).compile(dialect=dialect))
+        for index in sorted(table.indexes, key=lambda one: str(one.name)):
+            yield str(CreateIndex(index).compile(dialect=dialect))

@@ -14,6 +14,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
+from datamover.catalog.database import Catalog
 from datamover.errors import MediumFullError, StoreError, StoreExistsError
 from datamover.mover.chunk_file import ChunkFile
 from datamover.mover.description import read_description, write_description
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from datamover.catalog.database import Catalog
     from datamover.catalog.rows import (
         ArchiveFacts,
         ArchiveRecord,
@@ -55,9 +55,6 @@ def make_depot(folder: Path, description: Description) -> None:
         MediumFullError: No room; a folder without ``store.json`` may be left.
         StoreError: The folder refuses.
     """
-    # Imported late: SQLAlchemy costs 0.15 s, and most errors come before it is needed.
-    from datamover.catalog.database import Catalog  # noqa: PLC0415 - as above
-
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):
@@ -182,8 +179,6 @@ class LocalDepot:
             StoreError: It is being rebuilt.
         """
         if self._catalog is None:
-            from datamover.catalog.database import Catalog  # noqa: PLC0415 - costs 0.15 s
-
             self._catalog = Catalog.open(self.path, store=self.description.store)
         return self._catalog
 

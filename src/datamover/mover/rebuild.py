@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from datamover.catalog.database import Catalog
 from datamover.errors import StoreError
 from datamover.media.directory import DirectoryMedium
 from datamover.mover.enter import enter_archive, gather
@@ -52,8 +53,6 @@ def rebuild_catalog(path: str | Path, passphrase: Callable[[], bytes] | None = N
         StoreError: The catalog is in use, or the store refuses.
         MediumFullError: No room; the old catalog is as it was.
     """
-    from datamover.catalog.database import Catalog  # noqa: PLC0415 - costs 0.15 s
-
     with Store.open(path, passphrase) as store:
         store.unlock()
         notes: list[str] = []

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from contextlib import contextmanager
 
 import pytest
+import sqlalchemy
 
+from datamover.catalog.data_index import DataIndex
 from datamover.catalog.database import Catalog
+from datamover.catalog.master_map import MasterMap
 from datamover.catalog.rows import (
     ArchiveFacts,
     ArchiveRecord,
@@ -17,6 +21,7 @@ from datamover.catalog.rows import (
     PageKind,
     PageRecord,
 )
+from datamover.catalog.schema import TABLES
 from datamover.errors import CatalogError, MediumFullError, StoreError, VersionError
 
 STORE = bytes(range(16))
@@ -303,8 +308,8 @@ def test_a_folder_that_is_not_there_is_an_error_of_the_store(tmp_path):
 
 def test_a_full_database_says_that_there_is_no_room(catalog):
     catalog.map.begin(archive())
-    with catalog._reading() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count=20")
+    with catalog._reading() as session:
+        session.rows("PRAGMA max_page_count=20")
     with pytest.raises(MediumFullError):
         catalog.map.add_chunk(chunk(0), [page(0, record=bytes(200_000))])
 
@@ -330,3 +335,46 @@ def test_a_read_only_store_can_be_listed(folder, monkeypatch):
 
     assert [a.id for a in found] == [FIRST]
     assert os.listdir(folder) == ["catalog.sqlite"]
+
+
+class OtherSession:
+    """A session on whatever database SQLAlchemy can reach."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def rows(self, statement, **values):
+        found = self.connection.execute(sqlalchemy.text(statement), values)
+        return [dict(row) for row in found.mappings()]
+
+    def change(self, statement, *values):
+        return self.connection.execute(sqlalchemy.text(statement), list(values)).rowcount
+
+
+def test_the_statements_are_none_that_only_sqlite3_takes(catalog):
+    engine = sqlalchemy.create_engine("sqlite://")
+    TABLES.create_all(engine)
+
+    @contextmanager
+    def session(*, durable=False):  # noqa: ARG001 - as the catalog says
+        with engine.begin() as connection:
+            yield OtherSession(connection)
+
+    def use(master, index):
+        master.begin(archive())
+        master.begin(archive(SECOND, created=6))
+        pages = [page(number) for number in range(20)]
+        master.add_chunk(chunk(0), pages)
+        facts = ArchiveFacts(chunks=1, files=3)
+        with pytest.raises(StoreError, match="chunks are known"):
+            master.complete(SECOND, completed_ns=8, facts=facts)
+        master.complete(FIRST, completed_ns=7, facts=facts)
+        told = [master.forget(FIRST), master.forget(SECOND)]
+        found = master.archives(), master.archives(ArchiveState.COMPLETE), master.chunks(FIRST)
+        return told, found, master.archive(SECOND), list(index.pages(FIRST, PageKind.INDEX))
+
+    other = use(MasterMap(session, session, place="there"), DataIndex(session))
+    engine.dispose()
+
+    assert other == use(catalog.map, catalog.index)
+    assert len(other[-1]) == 20

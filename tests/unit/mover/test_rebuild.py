@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from sqlalchemy import select
 
 from datamover.catalog.database import Catalog
 from datamover.catalog.rows import ArchiveState
-from datamover.catalog.schema import ARCHIVE, CHUNK, PAGE
 from datamover.codec.keys import KdfParameters
 from datamover.errors import CatalogError, NotAStoreError, PassphraseError, StoreError
 from datamover.files.entry import Entry, EntryFlag, Kind
@@ -51,10 +49,12 @@ def path(tmp_path, request):
 
 def rows(path):
     """Return every row of every table."""
-    with Store.open(path, secret) as store, store.catalog._reading() as connection:
+    with Store.open(path, secret) as store, store.catalog._reading() as session:
         return {
-            table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
-            for table in (ARCHIVE, CHUNK, PAGE)
+            table: sorted(
+                (tuple(row.values()) for row in session.rows(f"SELECT * FROM {table}")), key=repr
+            )
+            for table in ("archive", "chunk", "page")
         }
 
 
