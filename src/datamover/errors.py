@@ -352,18 +352,21 @@ class ForkServerError(PipeError):
 
     Attributes:
         status: Its exit status, or minus the signal that killed it.
+        machine: Where it ran; empty: here.
     """
 
     code = "pipe.fork-server"
     exit_status = 71
     hint = "run it again; the system log says whether memory ran out or somebody killed it"
     status: int
+    machine: str = ""
 
     def __str__(self) -> str:
         how = f"was killed by signal {-self.status}"
         if self.status >= 0:
             how = f"exited with status {self.status}"
-        return f"the fork server {how}, and every task of the pipe with it"
+        where = f" on {self.machine}" if self.machine else ""
+        return f"the fork server{where} {how}, and every task of the pipe with it"
 
 
 @dataclass(eq=False, kw_only=True)

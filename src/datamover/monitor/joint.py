@@ -23,10 +23,13 @@ import msgspec
 
 from datamover.errors import (
     DataMoverError,
+    ForkServerError,
     PeerError,
     PeerLostError,
     PeerRefusedError,
+    StageFailedError,
     StopRequestedError,
+    revive,
 )
 from datamover.ids import PipeName
 from datamover.monitor.account import part_of
@@ -329,6 +332,9 @@ class JointPipe:
                     peer=late.part.machine, reason=f"its part is not up after {_UP_WITHIN:.0f} s"
                 )
             self.monitor.step(min(left, _TICK))
+        # Who was up and failed in the same step would find the parts here begin, and wait for it.
+        if self._culprit is not None:
+            raise self._culprit
 
     def _let_go(self) -> None:
         if self in self.monitor.led:
@@ -379,7 +385,7 @@ class JointPipe:
         if ended.account is not None:
             self._count(there.part.machine, ended.account)
         if ended.how == "failed":
-            self._blame(revived_failure(_facts(ended.failure), machine=there.part.machine))
+            self._blame(_failure(_facts(ended.failure), machine=there.part.machine))
         elif ended.how == "stopped" and self._stopping is None:
             self._blame(
                 PeerLostError(peer=there.part.machine, reason="its part of the pipe was stopped")
@@ -427,6 +433,22 @@ class JointPipe:
             self.places[machine].peer.post(message)
         except PeerError as error:
             self._lose(machine, error)
+
+
+def _failure(given: Mapping[str, object], *, machine: str) -> DataMoverError:
+    """Return what a part elsewhere failed of; what is no stage's failure is not told as one."""
+    if given.get("code") == StageFailedError.code:
+        return revived_failure(given, machine=machine)
+    found = revive(given)
+    if isinstance(found, ForkServerError):
+        return ForkServerError(status=found.status, machine=machine)
+    return PeerRefusedError(
+        peer=machine,
+        reason=str(found),
+        cause_code=found.code,
+        cause_status=found.exit_status,
+        cause_hint=found.hint,
+    )
 
 
 def _facts(given: Mapping[str, object]) -> dict[str, object]:
