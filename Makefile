@@ -3,7 +3,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup fmt lint test ci faults bench soak reference
+.PHONY: setup fmt lint test ci faults kills-hosts bench soak reference
 
 setup:
 	scripts/setup test
@@ -23,6 +23,9 @@ ci:
 
 faults:
 	$(BIN)/pytest -m faults
+
+kills-hosts:
+	DATAMOVER_HOST_KILLS=500 $(BIN)/pytest tests/faults/test_two_host_kills.py
 
 bench:
 	@for each in hops startup local small link retry copies; do echo "== $$each"; $(BIN)/python "bench/$$each.py" || exit 1; done

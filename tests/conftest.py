@@ -83,6 +83,14 @@ def make_network():
         yield lambda *names: stack.enter_context(Network(*names))
 
 
+@pytest.fixture(scope="module")
+def make_lasting_network():
+    """Likewise, and they go with the module: for many tests that leave them as they were."""
+    _need(hosts_available())
+    with ExitStack() as stack:
+        yield lambda *names: stack.enter_context(Network(*names))
+
+
 @pytest.fixture
 def sshd(tmp_path):
     """A real sshd on loopback, and ``command`` and ``rsh`` to reach it."""

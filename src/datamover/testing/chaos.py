@@ -68,10 +68,12 @@ class Observation:
     Attributes:
         lives: Every task that was seen, "main" among them.
         grown: Bytes that the watched folder gained.
+        ended: How it ended.
     """
 
     lives: Mapping[str, Life]
     grown: int
+    ended: Ended | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -136,8 +138,8 @@ def observe(
                 born = lives.setdefault(task.role, Life(now, grown, now, grown))
                 lives[task.role] = Life(born.born_s, born.born_bytes, now, grown)
         time.sleep(_TICK)
-    job.wait().check(0)
-    return Observation(lives=lives, grown=max(0, _size(grows) - before))
+    ended = job.wait().check(0)
+    return Observation(lives=lives, grown=max(0, _size(grows) - before), ended=ended)
 
 
 def strike(
@@ -213,7 +215,8 @@ def _names(error: Mapping[str, object], task: Task, crews: Iterable[Sequence[str
     stage, instance = str(facts.get("stage", "")), facts.get("instance")
     mates = [name for crew in crews if crew[0].startswith(task.stage) for name in crew]
     named = bool(stage) and (stage.startswith(task.stage) or stage in mates)
-    return named and str(instance) == task.name.rpartition(".")[2]
+    # 15 bytes may not hold the instance, nor the point before it.
+    return named and str(instance).startswith(task.name.partition(".")[2])
 
 
 def _files(folder: Path) -> Iterator[Path]:
