@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import hmac
 import os
 import re
+import secrets
 import select
 import socket
 import struct
@@ -84,8 +86,7 @@ class Gate:
         self._geometry = Geometry(buffers=buffers, buffer_size=Bytes(size), instances=1)
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            _bind(self._listening, door)
-            self._listening.listen(_WAITING)
+            _listen(self._listening, door)
             self._listening.setblocking(False)
         except OSError as error:
             self._listening.close()
@@ -356,21 +357,22 @@ def _wait(port: Port, *descriptors: int, deadline: float | None = None) -> set[i
     return ready
 
 
-def _bind(listening: socket.socket, door: Path) -> None:
-    """Bind to a door; one that nobody listens at any more was left by the dead."""
-    with _short(door) as name:
+def _listen(listening: socket.socket, door: Path) -> None:
+    """Listen at a door; one that nobody listens at any more was left by the dead.
+
+    Under its name it is seen only when it can be knocked at.
+    """
+    with _short(door) as name, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         try:
-            listening.bind(name)
-        except OSError:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-                try:
-                    probe.connect(name)
-                except ConnectionRefusedError:
-                    door.unlink(missing_ok=True)
-                    listening.bind(name)
-                else:
-                    raise
-    door.chmod(0o600)
+            probe.connect(name)
+        except (FileNotFoundError, ConnectionRefusedError):
+            unfinished = f"{name}.{secrets.token_hex(4)}"
+            listening.bind(unfinished)
+            os.chmod(unfinished, 0o600)  # noqa: PTH101 - a plain path
+            listening.listen(_WAITING)
+            os.rename(unfinished, name)  # noqa: PTH104 - a plain path
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 @contextlib.contextmanager
