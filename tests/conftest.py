@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from datamover.testing.hosts import Network, hosts_available
+from datamover.testing.object_server import ObjectServer, objects_available
 from datamover.testing.sshd import Sshd, sshd_available
 
 settings.register_profile(
@@ -57,8 +60,6 @@ def nothing_is_left_behind():
     left = {n: at for n, at in _descriptors().items() if descriptors.get(n) != at}
     if left:
         # What only the garbage collector still knows is no leak of the system's.
-        import gc
-
         gc.collect()
         left = {n: at for n, at in _descriptors().items() if descriptors.get(n) != at}
     assert not left, f"descriptors left open: {left}"
@@ -97,3 +98,32 @@ def sshd(tmp_path):
     _need(sshd_available())
     with Sshd(tmp_path / "sshd") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory):
+    """A real S3 server on loopback, started when it is first asked for."""
+    _need(objects_available())
+    with ObjectServer(tmp_path_factory.mktemp("objects")) as server:
+        # The client's threads live as long as the process; a test is not to be blamed for them.
+        import obstore
+        from obstore.store import MemoryStore
+
+        obstore.put(MemoryStore(), "x", b"x")
+        yield server
+
+
+@pytest.fixture
+def objects(object_server, monkeypatch):
+    """The S3 server, with its key in the environment."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in object_server.environment.items():
+        monkeypatch.setenv(name, value)
+    before = _descriptors()
+    yield object_server
+    # The client's threads close its connections, soon after the last one who used it is gone.
+    gc.collect()
+    deadline = time.monotonic() + 20
+    while _descriptors().keys() - before.keys() and time.monotonic() < deadline:
+        time.sleep(0.01)

@@ -52,7 +52,9 @@ DataMoverError
 │   └── DamagedError                something stored is damaged; says what
 └── MediaError                      a place where chunks rest refused
     ├── ChunkMissingError
-    └── MediumFullError
+    ├── MediumFullError
+    ├── MediumRefusedError          it is there, and does not let us in
+    └── MediumUnreachableError  (r) it does not answer
 
 (r) marks the errors worth retrying.  Three questions decide a new class: would a caller
 *do* something different, would an operator, or would a test?  If not, reuse one.
@@ -89,6 +91,8 @@ __all__ = [
     "MalformedError",
     "MediaError",
     "MediumFullError",
+    "MediumRefusedError",
+    "MediumUnreachableError",
     "NameTakenError",
     "NoPipeError",
     "NotAStoreError",
@@ -776,6 +780,38 @@ class MediumFullError(MediaError):
 
     def __str__(self) -> str:
         return f"{self.where}: no space left"
+
+
+@dataclass(eq=False, kw_only=True)
+class MediumRefusedError(MediaError):
+    """The place is there, and does not let us in; nothing of the open chunk was kept."""
+
+    code = "media.refused"
+    exit_status = 77
+    hint = (
+        "check the medium's address; for an object store also AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY and this machine's clock"
+    )
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+@dataclass(eq=False, kw_only=True)
+class MediumUnreachableError(MediaError):
+    """The place did not answer, however often it was asked; nothing of the open chunk was kept."""
+
+    code = "media.unreachable"
+    exit_status = 69
+    retryable = True
+    hint = "check the medium's address and the network, then run the same command again"
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
 
 
 def facts(error: DataMoverError) -> dict[str, Fact]:

@@ -7,8 +7,11 @@ import os
 import pytest
 
 from datamover.media.directory import DirectoryMedium
+from datamover.media.opening import open_medium
 from datamover.testing.media import FailingMedium, MediumSuite
+from datamover.testing.object_server import FailingWay, object_address
 from datamover.testing.small_disk import small_disk
+from datamover.units import MIB
 
 pytestmark = pytest.mark.processes
 
@@ -35,3 +38,29 @@ class TestFailingMediumThatDoesNot(MediumSuite):
     def medium(self, tmp_path):
         with DirectoryMedium(tmp_path) as inner:
             yield FailingMedium(inner, ".")
+
+
+class TestObjectMedium(MediumSuite):
+    @pytest.fixture
+    def address(self, objects, request):
+        return objects.address(prefix(request), part="5MiB", grace="0")
+
+    @pytest.fixture
+    def small(self, objects, request):
+        with FailingWay(objects.endpoint, room=3 * MIB) as way:
+            yield object_address(way.endpoint, prefix(request), part="5MiB", grace="0")
+
+    def test_cleaning_spares_a_living_writer(self, objects, request):
+        with open_medium(objects.address(prefix(request), part="5MiB")) as medium:
+            writer = medium.create("00-0000000a.dmc")
+            for _ in range(8):
+                writer.write([b"x" * MIB])
+
+            assert medium.clean() == []
+            writer.commit()
+            assert list(medium.names()) == ["00-0000000a.dmc"]
+
+
+def prefix(request):
+    """A place in the bucket that no other test has."""
+    return f"tests/{abs(hash(request.node.nodeid)):x}"

@@ -76,5 +76,11 @@ class TestFolder(PipeSuite):
         return f"file://{tmp_path}/medium"
 
 
+class TestObjectStore(PipeSuite):
+    @pytest.fixture
+    def address(self, objects, request):
+        return objects.address(f"pipes/{abs(hash(request.node.nodeid)):x}")
+
+
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,6 +1,7 @@
 """A folder of a file system as a medium.
 
     chunks/   whole chunks, each under its name
+    label     whose they are, unless that stands in the store's own description beside it
     tmp/      chunks that are being written; the writer holds a lock on its file
 
 A chunk is written in ``tmp/``, fsynced, moved, and the folder fsynced.  A file in ``tmp/`` that
@@ -23,6 +24,7 @@ from datamover.disk.direct import DirectFile
 from datamover.disk.staging import Staging
 from datamover.disk.straight import open_folder, shown
 from datamover.errors import ChunkMissingError, MediumFullError, StoreError
+from datamover.media.label import LABEL_MAX, VolumeLabel
 from datamover.media.medium import Traits
 from datamover.media.naming import require_name
 from datamover.units import Bytes
@@ -30,9 +32,12 @@ from datamover.units import Bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["CHUNKS", "TEMPORARY", "DirectoryMedium", "DirectoryReader", "DirectoryWriter"]
+    from datamover.media.label import Owner
+
+__all__ = ["CHUNKS", "LABEL", "TEMPORARY", "DirectoryMedium", "DirectoryReader", "DirectoryWriter"]
 
 CHUNKS: Final = "chunks"
+LABEL: Final = "label"
 TEMPORARY: Final = "tmp"
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -46,9 +51,15 @@ _WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLO
 class DirectoryMedium:
     """Chunks as files; use it as a context manager, or ``close`` it."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Name the folder; nothing is opened or made before it is needed."""
+    def __init__(self, path: str | os.PathLike[str], owner: Owner | None = None) -> None:
+        """Name the folder; nothing is opened or made before it is needed.
+
+        Args:
+            path: The folder.
+            owner: Whose chunks it holds, if it is to be labelled so.
+        """
         self._path = os.fspath(path)
+        self._owner = owner
         self._where = shown(self._path)
         self._folders: dict[str, int] = {}
         self._staging = Staging()
@@ -61,6 +72,7 @@ class DirectoryMedium:
     def create(self, name: str) -> DirectoryWriter:
         """Start a chunk; see ``Medium.create``."""
         require_name(name)
+        self._hold_label()
         with _refusals(self._where):
             chunks, temporary = self._folder(CHUNKS, make=True), self._folder(TEMPORARY, make=True)
             if _exists(name, chunks):
@@ -128,6 +140,26 @@ class DirectoryMedium:
             removed.extend(name for name in found if _remove_if_dead(name, folder))
         return removed
 
+    def label(self) -> VolumeLabel | None:
+        """Return the folder's label; None where it has none.
+
+        Raises:
+            FormatError: It is damaged.
+            StoreError: It cannot be read.
+        """
+        with _refusals(self._where):
+            root = open_folder(self._path)
+            try:
+                file = os.open(LABEL, _READ, dir_fd=root)
+            except FileNotFoundError:
+                return None
+            finally:
+                os.close(root)
+            try:
+                return VolumeLabel.decode(memoryview(os.read(file, LABEL_MAX)))
+            finally:
+                os.close(file)
+
     def close(self) -> None:
         """Let go of the folders; writers and readers that are open need them no more."""
         while self._folders:
@@ -138,6 +170,36 @@ class DirectoryMedium:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _hold_label(self) -> None:
+        """Label the folder, or hold its label against the owner; once."""
+        owner = self._owner
+        if owner is None:
+            return
+        if self.label() is None:
+            self._write_label(owner)
+        label = self.label()
+        # Another may have written one at the same time: what is there now is what holds.
+        if label is not None:
+            owner.require(label, self._where)
+            self._owner = None
+
+    def _write_label(self, owner: Owner) -> None:
+        record = owner.label(os.path.basename(self._where.rstrip("/"))[:60]).encode()  # noqa: PTH119 - text
+        with _refusals(self._where):
+            root = open_folder(self._path)
+            aside = f".{LABEL}.{secrets.token_hex(8)}"
+            try:
+                file = os.open(aside, _WRITE, 0o600, dir_fd=root)
+                try:
+                    os.write(file, record)
+                    os.fsync(file)
+                finally:
+                    os.close(file)
+                os.rename(aside, LABEL, src_dir_fd=root, dst_dir_fd=root)
+                os.fsync(root)
+            finally:
+                os.close(root)
 
     def _folder(self, name: str, *, make: bool = False) -> int:
         if name not in self._folders:

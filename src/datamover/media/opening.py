@@ -14,16 +14,24 @@ from datamover.media.directory import DirectoryMedium
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from datamover.media.label import Owner
     from datamover.media.medium import Medium
 
 __all__ = ["open_medium"]
 
 
-def open_medium(address: str) -> Medium:
+def open_medium(address: str, owner: Owner | None = None) -> Medium:
     """Open the medium at ``address``; the caller closes it, or uses it as a context manager.
 
+    Args:
+        address: Where it is.
+        owner: Whose chunks it holds; what has no label yet gets one before its first chunk, and
+            another's is not written to.  None: nobody's, and nothing is asked.
+
     Raises:
-        UsageError: It is no address, of no kind that is known, or has options of another kind.
+        UsageError: It is no address, of no kind that is known or installed, or has options of
+            another kind.
+        MediumRefusedError: A key is needed, and there is none in the environment.
 
     Blocking: never; a medium is reached when it is first used.
     """
@@ -32,14 +40,26 @@ def open_medium(address: str) -> Medium:
     if kind is None:
         there = ", ".join(_KINDS)
         raise UsageError(reason=f"no medium is called {parsed.scheme:.40}; there are: {there}")
-    return kind(parsed)
+    return kind(parsed, owner)
 
 
-def _directory(address: MediumAddress) -> Medium:
+def _directory(address: MediumAddress, owner: Owner | None) -> Medium:
     address.require_options()
-    return DirectoryMedium(address.folder())
+    return DirectoryMedium(address.folder(), owner)
 
 
-_KINDS: Final[Mapping[str, Callable[[MediumAddress], Medium]]] = {
+def _objects(address: MediumAddress, owner: Owner | None) -> Medium:
+    try:
+        # Imported late: it is an extra, and costs its time to import.
+        from datamover.media.object_store import ObjectMedium  # noqa: PLC0415 - as above
+    except ImportError:
+        raise UsageError(
+            reason="object stores need the extra s3: pip install 'datamover[s3]'"
+        ) from None
+    return ObjectMedium(address, owner)
+
+
+_KINDS: Final[Mapping[str, Callable[[MediumAddress, Owner | None], Medium]]] = {
     "file": _directory,
+    "s3": _objects,
 }

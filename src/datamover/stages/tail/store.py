@@ -13,14 +13,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from datamover.ids import BlockNumber, ChunkNumber
+from datamover.ids import BlockNumber, ChunkNumber, StoreId
 from datamover.media.committer import Committer
+from datamover.media.label import Owner
 from datamover.media.naming import chunk_name
 from datamover.pipe.stage import Role, StageInfo
 from datamover.shm.statistics import Wait
 from datamover.stages.block import get_tag
 from datamover.stages.chunk_medium import chunk_medium
-from datamover.stages.heading import read_archive_header, start_session
+from datamover.stages.heading import read_archive_header, read_hex, start_session
 from datamover.units import MIB, Nanoseconds
 from datamover.wire.archive import ArchiveFooter, finished_at
 from datamover.wire.chunk import BlockEntry
@@ -54,7 +55,8 @@ class Settings:
         directory: The store's folder; chunks go to ``chunks/`` in it.
         medium: Instead of a folder: a medium's address, as "s3://bucket/prefix".
         archive: The encoded archive header, in hexadecimal; empty for a fresh one.
-        store: The store's id, in hexadecimal.
+        store: The store's id, in hexadecimal; a medium is labelled with it.
+        description: What a medium's label says beside it: the store's description, as text.
         chunk_size: Bytes of a chunk file at most, unless one block alone is longer.
     """
 
@@ -62,6 +64,7 @@ class Settings:
     medium: str = ""
     archive: str = ""
     store: str = ""
+    description: str = ""
     chunk_size: int = 64 * MIB
 
 
@@ -91,7 +94,7 @@ def run(port: TailPort, settings: Settings) -> None:
         PipeError: From the port.
     """
     with (
-        chunk_medium(settings.directory, settings.medium) as medium,
+        chunk_medium(settings.directory, settings.medium, _owner(settings)) as medium,
         Committer[_Stored]() as committer,
         _Store(port, settings, medium, committer) as store,
     ):
@@ -100,6 +103,13 @@ def run(port: TailPort, settings: Settings) -> None:
             store.take(buffer)
             port.free(buffer)
         store.finish()
+
+
+def _owner(settings: Settings) -> Owner | None:
+    if not settings.store:
+        return None
+    identity = read_hex("store", settings.store)
+    return Owner(store=StoreId(identity), description=settings.description.encode())
 
 
 class _Store:
