@@ -14,7 +14,8 @@ from random import Random
 import pytest
 
 from datamover.catalog.rows import ArchiveState
-from datamover.mover.pipes import Codec, writing
+from datamover.codec.codec import Codec
+from datamover.mover.pipes import writing
 from datamover.mover.store import Store
 from datamover.pipe.spec import StageSpec
 from datamover.testing.chaos import Observation, Plan, complaints, kills, leftovers, observe, strike
@@ -37,7 +38,7 @@ def crews():
         roots=(),
         excludes=(),
         one_file_system=False,
-        codec=Codec.parse("zstd-1"),
+        codecs=[Codec.parse("zstd-1")],
         cipher="aes-256-gcm",
         key=bytes(32),
         archive=bytes(16),

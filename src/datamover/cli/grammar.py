@@ -52,7 +52,8 @@ COMMANDS: Final = (
         function=_at("backup:backup"),
         usage=(
             "PATH... --to STORE [--name NAME] [--exclude PATTERN]... [--one-file-system] "
-            "[--codec zstd-N|lz4|gzip-N|none] [--jobs N] [--chunk-size SIZE] [--dry-run]"
+            "[--codec zstd-N|lz4|gzip-N|none] [--jobs N] [--chunk-size SIZE] [--rules FILE] "
+            "[--dry-run]"
         ),
         summary="Copy files and folders into a new archive of a store.",
         examples=(

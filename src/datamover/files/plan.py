@@ -95,6 +95,11 @@ class Planner:
         return self._cut(entry, ((0, size),))
 
     @property
+    def data(self) -> int:
+        """Data bytes in the block that is being filled."""
+        return self._data
+
+    @property
     def whole(self) -> int:
         """Bytes of the largest file that is always in one block."""
         return self._whole

@@ -30,6 +30,7 @@ __all__ = [
     "encode_entry",
     "encode_plain",
     "patch_status",
+    "plain_facts",
     "table_size",
     "write_table",
 ]
@@ -44,6 +45,7 @@ _ENTRY: Final = struct.Struct("<IBBHIIIIQqqQQIIIHHHBB")
 _PLAIN: Final = struct.Struct("<IB3xIII4xQqq24xIHHxxBB")
 """An entry's fields, without those that are 0 in most."""
 
+_PLAIN_FACTS: Final = struct.Struct("<32xq38xH")
 _SOURCE: Final = struct.Struct("<IB15xIQq32xIHHHBB")
 """The fields that say where a file's data is."""
 
@@ -119,6 +121,12 @@ def encode_plain(
         ),
         prefix, name, user, group, _EXTENT.pack(0, size) if size else b"",
     ))  # fmt: skip
+
+
+def plain_facts(record: bytes) -> tuple[bytes, int]:
+    """Return path and mtime_ns of an entry that ``encode_plain`` made."""
+    mtime_ns, length = _PLAIN_FACTS.unpack_from(record)
+    return record[ENTRY_SIZE : ENTRY_SIZE + length], mtime_ns
 
 
 def write_table(out: memoryview, records: Sequence[bytes]) -> Bytes:

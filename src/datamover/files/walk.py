@@ -48,6 +48,7 @@ _DEVICES: Final = (int(Kind.CHARACTER), int(Kind.BLOCK))
 _SPARSE: Final = int(EntryFlag.SPARSE)
 _LINKED: Final = int(EntryFlag.LINKED)
 _ANY_DEVICE: Final = -1
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SHORT: Final = 256
 """A plain file's path at most: its entry fits the smallest block, whoever the owner is."""
 
@@ -126,7 +127,7 @@ class Walk:
         try:
             file = os.open(
                 entry.path.rpartition(b"/")[2],
-                os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                _READ,
                 dir_fd=self._directory,
             )
         except OSError:
@@ -134,6 +135,28 @@ class Walk:
             return
         try:
             yield from data_extents(file, entry.size)
+        finally:
+            os.close(file)
+
+    def folder(self, path: bytes) -> bytes:
+        """Return where the directory with the archived name ``path`` is, of the source at hand."""
+        return b"%b/%b" % (self._source, path) if path else self._source
+
+    def head(self, name: bytes, size: int) -> bytes | None:
+        """Return the first ``size`` bytes of a file; None when it cannot be read.
+
+        Args:
+            name: Its last component; it is the file yielded last, or given to ``plain`` last.
+            size: Bytes at most.
+        """
+        try:
+            file = os.open(name, _READ, dir_fd=self._directory)
+        except OSError:
+            return None
+        try:
+            return os.pread(file, size, 0)
+        except OSError:
+            return None
         finally:
             os.close(file)
 
@@ -169,10 +192,11 @@ class Walk:
         """Yield entries of the directory ``path`` until one is a directory, or none are left."""
         prefix = path + b"/" if path else b""
         excludes = self._excludes if path or not self._named else None
+        folder = self.folder(path)
         directory, plain = self._directory, self._plain
         while names:
             name = names.pop()
-            if excludes and excludes.match(b"%b/%b" % (self._source, path), name):
+            if excludes and excludes.match(folder, name):
                 continue
             try:
                 status = os.stat(name, dir_fd=directory, follow_symlinks=False)

@@ -24,10 +24,13 @@ from datamover.mover.count import Counts
 from datamover.mover.forecast import Forecast
 from datamover.mover.job import Job, processors
 from datamover.mover.label import Label
-from datamover.mover.pipes import BLOCK_SIZE, WRITING_STAGES, Codec, writing
+from datamover.mover.pipes import BLOCK_SIZE, WRITING_STAGES, writing
+from datamover.mover.placing import Placed, place
 from datamover.mover.report import Summary
 from datamover.pipe.spec import StageSpec
-from datamover.units import MIB, Bytes, Nanoseconds
+from datamover.placement.decision import Command
+from datamover.placement.rule import Rules
+from datamover.units import Bytes, Nanoseconds
 from datamover.wire.archive import ArchiveHeader
 
 if TYPE_CHECKING:
@@ -53,21 +56,24 @@ class BackupSettings:
         name: What to call the archive; it is found by its id and its time without.
         excludes: Patterns of what to leave out, as ``datamover.files.exclude`` reads them.
         one_file_system: Stay on the file system of each source.
-        codec: "zstd-1" to "zstd-19", "lz4-1" to "lz4-12", "gzip-1" to "gzip-3", or "none".
+        codec: "zstd-1" to "zstd-19", "lz4-1" to "lz4-12", "gzip-1" to "gzip-3", or "none"; empty:
+            as the rules say, else zstd-1.
         jobs: Instances that read, and that compress; 0: one for each processor.
-        chunk_size: Bytes after which a chunk file is closed.
+        chunk_size: Bytes after which a chunk file is closed; 0: as the rules say, else 64 MiB.
         dry_run: Read and count, and keep nothing.
         forecast: Count the sources in the background, so that progress knows the totals.
+        rules: What decides where the command says nothing; None: the store's rules.
     """
 
     name: str = ""
     excludes: tuple[str, ...] = ()
     one_file_system: bool = False
-    codec: str = "zstd-1"
+    codec: str = ""
     jobs: int = 0
-    chunk_size: int = 64 * MIB
+    chunk_size: int = 0
     dry_run: bool = False
     forecast: bool = False
+    rules: Rules | None = None
 
 
 def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch: Watch) -> Summary:
@@ -80,7 +86,7 @@ def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch
         watch: Who looks on.
 
     Raises:
-        UsageError: No source, two of one name, or no such codec.
+        UsageError: No source, two of one name, no such codec, or a rule that cannot be followed.
         SourceError: A source is not there.
         StageFailedError: A stage ended abnormally; nothing of the new archive is kept.
         StoreError: The store refuses; likewise.
@@ -88,7 +94,12 @@ def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch
     Blocking: until the archive is complete and durable.
     """
     roots = _roots(sources)
-    codec = Codec.parse(settings.codec)
+    placed = place(
+        store.depot,
+        rules=settings.rules,
+        command=Command(codec=settings.codec or None, chunk_size=settings.chunk_size or None),
+        archive=settings.name,
+    )
     with Monitor(preload=list(WRITING_STAGES)) as monitor, asked(monitor):
         monitor.warm_up()
         if not settings.dry_run:
@@ -97,10 +108,10 @@ def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch
         with _forecast(roots, settings) as forecast:
             job.forecast = forecast
             if settings.dry_run:
-                spec, _ = _pipe(store, roots, settings, codec, None, StageSpec(use="discard"))
+                spec, _ = _pipe(roots, settings, placed, None, StageSpec(use="discard"))
                 return _summary(job.run(spec), job, archive=b"", name=settings.name, stored=0)
             store.clean()
-            return _backup(store, roots, settings, codec, job)
+            return _backup(store, roots, settings, placed, job)
 
 
 def _forecast(
@@ -112,11 +123,11 @@ def _forecast(
 
 
 def _backup(
-    store: Store, roots: tuple[str, ...], settings: BackupSettings, codec: Codec, job: Job
+    store: Store, roots: tuple[str, ...], settings: BackupSettings, placed: Placed, job: Job
 ) -> Summary:
     label = _label(roots, settings)
-    new = store.new_archive(label)
-    _, declared = _pipe(store, roots, settings, codec, new, StageSpec(use="discard"))
+    new = store.new_archive(label, placed.cipher)
+    _, declared = _pipe(roots, settings, placed, new, StageSpec(use="discard"))
     header = ArchiveHeader(
         archive=new.id,
         created_ns=new.created_ns,
@@ -133,10 +144,10 @@ def _backup(
             "directory": store.depot.directory,
             "store": store.id.hex(),
             "archive": header.encode().hex(),
-            "chunk_size": settings.chunk_size,
+            "chunk_size": placed.chunk_size,
         },
     )
-    spec, _ = _pipe(store, roots, settings, codec, new, tail)
+    spec, _ = _pipe(roots, settings, placed, new, tail)
     with store.depot.writing(new.record()):
         return _run(store, new, spec, job, label)
 
@@ -156,10 +167,9 @@ def _run(store: Store, new: NewArchive, spec: PipeSpec, job: Job, label: Label) 
 
 
 def _pipe(
-    store: Store,
     roots: tuple[str, ...],
     settings: BackupSettings,
-    codec: Codec,
+    placed: Placed,
     new: NewArchive | None,
     tail: StageSpec,
 ) -> tuple[PipeSpec, tuple[int, ...]]:
@@ -167,8 +177,9 @@ def _pipe(
         roots=roots,
         excludes=settings.excludes,
         one_file_system=settings.one_file_system,
-        codec=codec,
-        cipher=store.cipher if new else "none",
+        codecs=placed.codecs,
+        routing=placed.routing,
+        cipher=placed.cipher if new else "none",
         key=new.key if new else b"",
         archive=new.id if new else b"",
         jobs=settings.jobs or processors(),

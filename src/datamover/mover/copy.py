@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from datamover.codec.codec import Codec
 from datamover.errors import MalformedError, UsageError
 from datamover.files.leftover import RESUMABLE
 from datamover.files.printable import printable
@@ -20,7 +21,6 @@ from datamover.monitor.supervisor import Monitor
 from datamover.mover.copying import PRELOAD, Deferred, Plan, copying, matching
 from datamover.mover.elsewhere import Travel
 from datamover.mover.job import Job, processors
-from datamover.mover.pipes import Codec
 from datamover.mover.report import Copied, Notice, Summary
 from datamover.mover.sides import opened_sides
 from datamover.mover.targets import sources, target

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from os import fsdecode, fsencode
 from typing import TYPE_CHECKING, Final
 
+from datamover.codec.codec import Codec
 from datamover.files.leftover import PATTERN
 from datamover.files.naming import Naming
-from datamover.mover.pipes import BLOCK_SIZE, Codec
+from datamover.mover.pipes import BLOCK_SIZE
 from datamover.mover.targets import Source, Target
 from datamover.pipe.spec import PipeSpec, StageSpec
 from datamover.units import KIB

@@ -20,6 +20,7 @@ from datamover.mover.chunk_file import ChunkFile
 from datamover.mover.description import read_description, write_description
 from datamover.mover.enter import enter_chunk, finish_archive
 from datamover.mover.reservation import Reservation
+from datamover.placement.rule import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -143,6 +144,14 @@ class Depot(Protocol):
         """Return how many bytes are left where the chunks are."""
         ...
 
+    def rules(self) -> str | None:
+        """Return the text of its placement rules; None when it has none.
+
+        Raises:
+            RuleError: The file cannot be read.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of it; again is harmless."""
         ...
@@ -241,6 +250,12 @@ class LocalDepot:
         except OSError as error:
             raise StoreError(store=self.place, reason=str(error.strerror)) from error
         return found.f_bavail * found.f_frsize
+
+    def rules(self) -> str | None:
+        """See ``Depot``."""
+        from datamover.mover.rules import read_rule_text  # noqa: PLC0415 - it needs this module
+
+        return read_rule_text(str(self.path / FILE_NAME))
 
     def close(self) -> None:
         """See ``Depot``."""

@@ -15,6 +15,7 @@ the writer had been killed.
     depot.discard     folder                  -> what was begun is gone
     depot.clean       folder                  -> what was done
     depot.room        folder                  -> bytes
+    depot.rules       folder                  -> the text of its placement rules
 
 Source: seed FIG. 10 (1022, 1030); SPEC F1, F10, F17; docs/spec/control-protocol.md, section 5.
 """
@@ -121,6 +122,7 @@ class DepotService:
             "depot.discard": self._discard,
             "depot.clean": self._clean,
             "depot.room": self._room,
+            "depot.rules": self._rules,
         }
 
     def close(self) -> None:
@@ -164,6 +166,9 @@ class DepotService:
 
     def _room(self, given: Plain) -> Values:
         return {"bytes": self._depot(_read(given, _Folder).folder, _READ).room()}
+
+    def _rules(self, given: Plain) -> Values:
+        return {"rules": self._depot(_read(given, _Folder).folder, _READ).rules()}
 
     # ---- writing
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from datamover.codec.codec import Codec
 from datamover.errors import MalformedError
 from datamover.pipe.spec import OnDeath, PipeSpec, StageSpec
+from datamover.placement.route import Routing
 from datamover.units import MIB
 from datamover.wire.tag import TransformId
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from datamover.catalog.rows import ChunkRecord
+    from datamover.codec.codec import Codec
     from datamover.ids import ArchiveId
     from datamover.mover.depot import Depot
 
@@ -31,7 +32,6 @@ __all__ = [
     "BLOCK_SIZE",
     "READING_STAGES",
     "WRITING_STAGES",
-    "Codec",
     "load_stage",
     "reading",
     "writing",
@@ -73,6 +73,7 @@ _CIPHER_SHARE: Final = 2
 _UNDER_WAY: Final = 16
 _MOST_WORKERS: Final = 16
 
+_ONE_ROUTE: Final = Routing()
 _CIPHER_IDS: Final = {
     "aes-256-gcm": TransformId.AES_256_GCM,
     "chacha20-poly1305": TransformId.CHACHA20_POLY1305,
@@ -92,14 +93,18 @@ def writing(
     roots: tuple[str, ...],
     excludes: tuple[str, ...],
     one_file_system: bool,
-    codec: Codec,
+    codecs: Sequence[Codec],
     cipher: str,
     key: bytes,
     archive: bytes,
     jobs: int,
     tail: StageSpec,
+    routing: Routing = _ONE_ROUTE,
 ) -> tuple[PipeSpec, tuple[int, ...]]:
-    """Return the pipe of a backup, and the transforms that it declares."""
+    """Return the pipe of a backup, and the transforms that it declares.
+
+    ``codecs`` has one for each route, the first for what takes no other.
+    """
     workers = max(1, min(jobs, _MOST_WORKERS))
     stages = [
         _stage(
@@ -108,6 +113,7 @@ def writing(
             roots=roots,
             excludes=excludes,
             one_file_system=one_file_system,
+            routing=msgspec.to_builtins(routing),
         ),
         _stage("collect", instances=workers, roots=roots),
         _stage("inspect", instances=workers, joined=True),
@@ -115,18 +121,21 @@ def writing(
         _stage("checksum", instances=workers),
     ]
     declared: list[int] = [TransformId.CRC32C]
-    if codec.transform is not None:
+    compressing = [one.transform for one in codecs if one.transform is not None]
+    if compressing:
         stages.append(
             _stage(
                 "compress",
                 instances=workers,
                 share=_worker_share(workers) + (-(-_UNDER_WAY // workers) if tail.at else 0),
                 joined=True,
-                codec=codec.name,
-                level=codec.level,
+                codec=codecs[0].name,
+                level=codecs[0].level,
+                routes=[str(one) for one in codecs[1:]],
             )
         )
-        declared.append(codec.transform)
+        # One stands for all: what undoes one of them undoes any, as each tag says.
+        declared.append(compressing[0])
     if cipher != "none":
         stages.append(
             _stage(

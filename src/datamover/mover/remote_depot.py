@@ -18,6 +18,7 @@ from datamover.catalog.rows import ArchiveFacts, ArchiveRecord, ChunkRecord, Pag
 from datamover.errors import DataMoverError, MalformedError
 from datamover.mover.description import checked_description
 from datamover.mover.sweep import Cleaned
+from datamover.placement.rule import SIZE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,6 +141,14 @@ class RemoteDepot:
     def room(self) -> int:
         """See ``Depot``."""
         return _made(self._call("depot.room").get("bytes"), int, self.place)
+
+    def rules(self) -> str | None:
+        """See ``Depot``."""
+        said = self._call("depot.rules").get("rules")
+        text = None if said is None else _made(said, str, self.place)
+        if text is not None and len(text) > SIZE_MAX:
+            raise MalformedError(what=f"answer of {self.place}", reason="endless rules")
+        return text
 
     def close(self) -> None:
         """See ``Depot``; the conversation is the caller's."""

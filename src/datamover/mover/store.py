@@ -206,8 +206,12 @@ class Store:
             self._key = self._opener.key() if self._opener else b""
         return self._key
 
-    def new_archive(self, label: Label) -> NewArchive:
+    def new_archive(self, label: Label, cipher: str = "") -> NewArchive:
         """Make a new archive's id, key and sealed label; nothing is written.
+
+        Args:
+            label: What it calls itself.
+            cipher: What seals its blocks, in an encrypted store; by default the store's.
 
         Raises:
             PassphraseError: The store does not open.
@@ -222,7 +226,7 @@ class Store:
         return NewArchive(
             id=archive,
             created_ns=label.started_ns,
-            cipher=CIPHERS[self.cipher] if store_key else 0,
+            cipher=CIPHERS[cipher or self.cipher] if store_key else 0,
             key=key,
             wrapped_key=wrapped,
             label=seal_label(label, key=store_key, archive=archive),

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from datamover.placement.matching import Matcher
 from datamover.placement.rule import Rule, Rules
-from datamover.placement.value import DECISIONS
 from datamover.units import MIB
 
 if TYPE_CHECKING:
@@ -35,16 +35,14 @@ CHUNK_SIZE: Final = 64 * MIB
 Value = str | int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(msgspec.Struct, frozen=True, kw_only=True):
     """What the command itself says; None where it says nothing."""
 
     codec: str | None = None
     chunk_size: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that was decided.
 
     Attributes:
@@ -112,13 +110,10 @@ class Placement:
             if not rule.when.names_a_file:
                 break
             # The archive's name was asked for: what travels to the scan is about files alone.
-            found.append(replace(rule, when=replace(rule.when, archive=())))
+            found.append(
+                msgspec.structs.replace(rule, when=msgspec.structs.replace(rule.when, archive=()))
+            )
         return found
-
-    @staticmethod
-    def keys(*, for_archive: bool) -> list[str]:
-        """Return what is decided for each file, or for the archive."""
-        return [key for key, one in DECISIONS.items() if one.for_archive is for_archive]
 
 
 def _is_for(rule: Rule, archive: str) -> bool:

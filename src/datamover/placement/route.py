@@ -8,8 +8,9 @@ Source: docs/spec/placement.md, section 5; docs/decisions/0025-a-store-has-a-hom
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from datamover.errors import MalformedError
 from datamover.placement.matching import Facts, Matcher
@@ -27,16 +28,14 @@ __all__ = ["Fork", "Router", "Routing", "route_of", "routing", "with_route"]
 _NUMBER: Final = struct.Struct("<H")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fork:
+class Fork(msgspec.Struct, frozen=True, kw_only=True):
     """Where files go for which some conditions hold."""
 
     when: Conditions
     route: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Routing:
+class Routing(msgspec.Struct, frozen=True, kw_only=True):
     """Which route each file takes: the first fork whose conditions hold, else route 0.
 
     Attributes:

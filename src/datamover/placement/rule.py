@@ -5,13 +5,20 @@ Source: docs/spec/placement.md, sections 2 and 3; SPEC F4, F8.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Conditions", "Rule", "Rules"]
+import msgspec
+
+__all__ = ["FILE_NAME", "SIZE_MAX", "Conditions", "Rule", "Rules"]
+
+FILE_NAME: Final = "placement.toml"
+"""What the rule file is called in a store's home."""
+
+SIZE_MAX: Final = 64 * 1024
+"""Bytes of a rule file at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """What must hold of a file, all of it; of each list one member.
 
     Attributes:
@@ -41,8 +48,7 @@ class Conditions:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One rule of a file; what it does not decide is None.
 
     Attributes:
@@ -62,8 +68,7 @@ class Rule:
     cipher: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """The rules of one file, in order; the default, if there is one, is the last.
 
     Attributes:

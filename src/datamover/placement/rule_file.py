@@ -13,19 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from datamover.errors import RuleError
 from datamover.placement.lines import Lines
-from datamover.placement.rule import Conditions, Rule, Rules
+from datamover.placement.rule import SIZE_MAX, Conditions, Rule, Rules
 from datamover.placement.value import CONDITIONS, DECISIONS, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FILE_NAME", "SIZE_MAX", "parse_rules"]
-
-FILE_NAME: Final = "placement.toml"
-"""What the file is called in a store's home."""
-
-SIZE_MAX: Final = 64 * 1024
-"""Bytes of a file at most."""
+__all__ = ["parse_rules"]
 
 _RULES_MAX: Final = 256
 _VERSION: Final = 1

@@ -7,11 +7,8 @@ Source: docs/spec/placement.md, sections 2 and 3.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from datamover.codec.codec import Codec
 from datamover.codec.content import TYPES
@@ -21,7 +18,7 @@ from datamover.pipe.spec import parse_size
 from datamover.placement.matching import types_matching
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["CONDITIONS", "DECISIONS", "Decided", "name_of"]
 
@@ -34,8 +31,7 @@ _AGE: Final = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """One thing that a rule can decide.
 
     Attributes:
@@ -80,6 +76,8 @@ def _content(value: object) -> tuple[str, ...]:
     found = _patterns(value)
     for one in found:
         if not types_matching((one,)):
+            import difflib  # noqa: PLC0415 - for a slip of the pen
+
             near = difflib.get_close_matches(one[:_SHOWN], sorted(TYPES), n=3, cutoff=0.5)
             meant = f"; near it are {', '.join(near)}" if near else ""
             raise ValueError(f"no content type matches {_shown(one)}{meant}")

@@ -11,7 +11,7 @@ import pytest
 from datamover.files import names, xattr
 from datamover.files.entry import EntryFlag, Kind
 from datamover.files.exclude import Excludes
-from datamover.files.table import encode_entry
+from datamover.files.table import encode_entry, plain_facts
 from datamover.files.walk import Walk, archived_root, data_extents
 from datamover.testing.trees import make_tree
 
@@ -239,3 +239,50 @@ def test_a_very_large_directory_gives_the_same_entries(tmp_path, monkeypatch) ->
     monkeypatch.setattr(names, "_PART", 3)
 
     assert walked(tmp_path / "root") == expected
+
+
+def test_what_lies_in_the_root_directory_can_be_left_out_by_its_path():
+    patterns = [f"/{name}" for name in os.listdir("/")]
+    walk = Walk([b"/"], notice=lambda *_: None, excludes=Excludes(patterns))
+
+    assert list(walk) == []
+
+
+def test_the_beginning_of_a_file_can_be_looked_at_while_it_is_walked(tmp_path):
+    (tmp_path / "root" / "deep").mkdir(parents=True)
+    (tmp_path / "root" / "deep" / "file").write_bytes(b"0123456789")
+    (tmp_path / "root" / "plain").write_bytes(b"abc")
+    seen = {}
+
+    def look(path):
+        directory, _, name = path.rpartition(b"/")
+        seen[name] = walk.folder(directory), walk.head(name, 4)
+
+    def plain(record, _):
+        look(plain_facts(record)[0])
+        (tmp_path / "root" / "plain").unlink(missing_ok=True)
+        assert walk.head(b"plain", 4) is None
+
+    root = os.fsencode(tmp_path / "root")
+    walk = Walk([root], notice=lambda *_: None, plain=plain, plain_size=5)
+    for entry in walk:
+        if entry.kind == Kind.FILE:
+            look(entry.path)
+
+    assert seen == {b"file": (root + b"/deep", b"0123"), b"plain": (root, b"abc")}
+
+
+def test_a_plain_entry_tells_what_rules_ask_for(tmp_path):
+    (tmp_path / "a name").write_bytes(b"x")
+    os.utime(tmp_path / "a name", ns=(1, -5_000_000_007))
+    records = []
+    walk = Walk(
+        [os.fsencode(tmp_path)],
+        notice=lambda *_: None,
+        plain_size=9,
+        plain=lambda record, _: records.append(record),
+    )
+    list(walk)
+
+    name = os.fsencode(tmp_path.name) + b"/a name"
+    assert [plain_facts(record) for record in records] == [(name, -5_000_000_007)]

@@ -2,9 +2,9 @@
 
 import pytest
 
+from datamover.codec.codec import Codec
 from datamover.codec.registry import make_compressor
 from datamover.errors import UsageError
-from datamover.mover.pipes import Codec
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from datamover.catalog.rows import ArchiveState, PageKind
-from datamover.errors import MalformedError, UsageError
+from datamover.errors import MalformedError, RuleError, UsageError
 from datamover.files.entry import Entry, Kind
 from datamover.mover.count import Counts
 from datamover.mover.depot import LocalDepot
@@ -182,3 +182,30 @@ def test_a_path_that_is_no_chunk_cannot_be_entered(stored, remote):
         remote.writing(archive.record()),
     ):
         remote.enter("../catalog.sqlite")
+
+
+def test_the_rules_of_a_store_come_as_they_are_written(stored, remote, service):
+    assert remote.rules() is None
+
+    (stored.path / "placement.toml").write_text("[default]\ncodec = 'none' # é\n")
+
+    assert remote.rules() == LocalDepot(stored.path).rules() == "[default]\ncodec = 'none' # é\n"
+    assert service.asked[-1] == ("read", str(stored.path))
+
+
+def test_rules_that_cannot_be_read_are_refused_here_and_there(stored, remote):
+    os.mkfifo(stored.path / "placement.toml")
+
+    for depot in (remote, LocalDepot(stored.path)):
+        with pytest.raises(RuleError, match="not a file"):
+            depot.rules()
+
+
+@pytest.mark.parametrize("rules", [7, "x" * (64 * 1024 + 1)])
+def test_rules_that_another_machine_makes_up_are_refused(service, stored, rules):
+    wire = Wire(service)
+    remote = RemoteDepot(wire, machine="vault", directory=str(stored.path))
+    wire.methods["depot.rules"] = lambda _: {"rules": rules}
+
+    with pytest.raises(MalformedError):
+        remote.rules()

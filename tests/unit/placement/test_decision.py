@@ -128,8 +128,3 @@ def test_a_file_is_opened_once_for_any_number_of_rules():
 
     assert decided(placed(text), head=lambda: opened.append(1) or b"text") == (CODEC, "mover")
     assert opened == [1]
-
-
-def test_every_key_is_for_a_file_or_for_the_archive():
-    assert Placement.keys(for_archive=False) == ["codec"]
-    assert Placement.keys(for_archive=True) == ["chunk_size", "cipher"]

@@ -3,8 +3,8 @@
 import pytest
 
 from datamover.errors import RuleError
-from datamover.placement.rule import Conditions
-from datamover.placement.rule_file import SIZE_MAX, parse_rules
+from datamover.placement.rule import SIZE_MAX, Conditions
+from datamover.placement.rule_file import parse_rules
 from datamover.units import KIB, MIB
 
 FULL = """\

@@ -12,13 +12,13 @@ from random import Random
 
 import pytest
 
+from datamover.codec.codec import Codec
 from datamover.errors import MalformedError, RestoreError
 from datamover.files.entry import Entry, EntryFlag, Kind
 from datamover.files.found import Found
 from datamover.files.leftover import RESUMABLE, leftover_name
 from datamover.files.table import decode_entries, encode_entry, write_table
 from datamover.mover.copying import Plan, copying, matching
-from datamover.mover.pipes import Codec
 from datamover.mover.targets import sources, target
 from datamover.pipe.definition import find
 from datamover.testing.port import ScriptedPort

@@ -7,9 +7,11 @@ from datamover.cli.network import NEAR, Network
 from datamover.cli.progress import Display
 from datamover.cli.secret import Passphrase
 from datamover.cli.summary import finish
+from datamover.codec.codec import Codec
 from datamover.errors import UsageError
 from datamover.mover import backup as mover
 from datamover.mover.elsewhere import opened_store
+from datamover.mover.rules import load_rules
 from datamover.pipe.spec import parse_size
 
 __all__ = ["backup"]
@@ -23,9 +25,10 @@ def backup(
     name: str = "",
     exclude: list[str] | None = None,
     one_file_system: bool = False,
-    codec: str = "zstd-1",
+    codec: str | None = None,
     jobs: int = 0,
-    chunk_size: str = "64MiB",
+    chunk_size: str | None = None,
+    rules: str | None = None,
     dry_run: bool = False,
     network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
@@ -38,24 +41,27 @@ def backup(
         name: What to call the archive; without a name it is found by its id.
         exclude: Leave out what matches this pattern; may be given many times.
         one_file_system: Do not go into folders that are on another file system.
-        codec: zstd-1 to zstd-19, lz4-1 to lz4-12, gzip-1 to gzip-3, or none.
+        codec: zstd-1 to zstd-19, lz4-1 to lz4-12, gzip-1 to gzip-3, or none, for all files; by
+            default what the placement rules say, else zstd-1.
         jobs: Tasks that read and that compress; 0: as many as there are processors.
-        chunk_size: Size of a chunk file, such as 64MiB.
+        chunk_size: Size of a chunk file, such as 64MiB; by default what the rules say, else 64MiB.
+        rules: A file of placement rules, instead of the store's `placement.toml`.
         dry_run: Read and count, but keep nothing.
         network: How another machine is reached.
         everywhere: The options that every command takes.
     """
-    size = parse_size(chunk_size)
+    size = None if chunk_size is None else parse_size(chunk_size)
     if size == 0 or jobs < 0:
         raise UsageError(reason="--chunk-size must be above 0, and --jobs not below it")
     settings = mover.BackupSettings(
         name=name,
         excludes=tuple(exclude or ()),
         one_file_system=one_file_system,
-        codec=codec,
+        codec="" if codec is None else str(Codec.parse(codec)),
         jobs=jobs,
-        chunk_size=size,
+        chunk_size=size or 0,
         dry_run=dry_run,
+        rules=None if rules is None else load_rules(rules),
         forecast=sys.stderr.isatty() and not everywhere.quiet,
     )
     passphrase = Passphrase(everywhere.passphrase_file)

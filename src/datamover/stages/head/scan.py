@@ -10,18 +10,21 @@ Source:     SPEC E1, U4, U5, U10, U21; docs/spec/entry-table.md
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from datamover.codec.content import HEAD_SIZE
 from datamover.errors import UsageError
 from datamover.files.entry import Entry, EntryFlag, Kind
 from datamover.files.exclude import Excludes
 from datamover.files.plan import Plan, Planner
 from datamover.files.printable import printable
-from datamover.files.table import write_table
+from datamover.files.table import plain_facts, write_table
 from datamover.files.walk import Walk, archived_root
 from datamover.ids import BlockNumber
 from datamover.pipe.stage import Role, StageInfo
+from datamover.placement.route import Router, Routing, with_route
 from datamover.stages.block import set_tag
 from datamover.units import Bytes
 from datamover.wire.tag import TagFlag, TagHeader, TagKind
@@ -48,12 +51,14 @@ class Settings:
         excludes: Patterns of what to leave out, as ``datamover.files.exclude`` reads them.
         one_file_system: Stay on the file system of each root.
         block_size: Bytes of a block at most; 0 for the pipe's buffer size.
+        routing: Which route each file takes; a block holds files of one route.
     """
 
     roots: tuple[str, ...]
     excludes: tuple[str, ...] = ()
     one_file_system: bool = False
     block_size: int = 0
+    routing: Routing = field(default_factory=Routing)
 
 
 def run(port: HeadPort, settings: Settings) -> None:
@@ -82,6 +87,8 @@ class _Scan:
             plain=self._place,
             plain_size=self._planner.whole,
         )
+        self._router = Router(settings.routing)
+        self._route = 0
         self._block = 0
         self._offset = 0
         self._files = 0
@@ -98,6 +105,8 @@ class _Scan:
             is_long = len(entry.path) + len(entry.link) > _SHORT
             if (is_long or entry.xattrs) and not self._fits(entry):
                 continue
+            if self._router and entry.kind == _FILE and entry.size:
+                self._take_route(entry.path, entry.size, entry.mtime_ns)
             for plan in planner.add(entry, extents):
                 self._send(plan)
         for plan in planner.finish():
@@ -116,9 +125,29 @@ class _Scan:
         """Take in a plain file."""
         self._files += 1
         self._bytes += size
+        if self._router and size:
+            path, mtime_ns = plain_facts(record)
+            self._take_route(path, size, mtime_ns)
         plan = self._planner.append(record, size)
         if plan is not None:
             self._send(plan)
+
+    def _take_route(self, path: bytes, size: int, mtime_ns: int) -> None:
+        """Close the block when the file that comes goes another way than those in it."""
+        walk = self._walk
+        directory, _, name = path.rpartition(b"/")
+        route = self._router.route(
+            walk.folder(directory),
+            name,
+            size=size,
+            mtime_ns=mtime_ns,
+            head=partial(walk.head, name, HEAD_SIZE),
+        )
+        if route != self._route:
+            # What has no data goes any way.
+            for plan in self._planner.finish() if self._planner.data else ():
+                self._send(plan)
+            self._route = route
 
     def _count(self, entry: Entry) -> None:
         if entry.kind == _FILE:
@@ -160,6 +189,7 @@ class _Scan:
             plain=used,
             flags=int(flags),
             offset=self._offset,
+            public=with_route(self._route),
         )
         set_tag(buffer, tag)
         port.send(buffer)

@@ -13,9 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from datamover.codec.codec import Codec
 from datamover.codec.registry import make_compressor
 from datamover.codec.sample import incompressible
 from datamover.pipe.stage import Role, StageInfo
+from datamover.placement.route import route_of
 from datamover.stages.block import get_tag, push_transform, set_tag
 
 if TYPE_CHECKING:
@@ -35,10 +37,13 @@ class Settings:
     Attributes:
         codec: "zstd", "lz4", "gzip" or "none".
         level: zstd 1 to 19, lz4 1 to 12, gzip 1 to 3.
+        routes: The codec of each route but the first, with its level, such as "zstd-9"; a block
+            whose tag names no route has the codec above.
     """
 
     codec: str = "zstd"
     level: int = 1
+    routes: tuple[str, ...] = ()
 
 
 def run(port: MiddlePort, settings: Settings) -> None:
@@ -46,10 +51,15 @@ def run(port: MiddlePort, settings: Settings) -> None:
 
     Raises:
         UsageError: No such codec or level; nothing was received.
+        FormatError: A block's tag names a route that is not there.
         PipeError: From the port.
     """
     compressor = make_compressor(settings.codec, settings.level)
+    codecs = map(Codec.parse, settings.routes)
+    by_route = [compressor, *(make_compressor(one.name, one.level) for one in codecs)]
     for plain in port.incoming():
+        if settings.routes:
+            compressor = by_route[route_of(get_tag(plain), len(by_route))]
         if compressor is None or incompressible(plain.payload):
             port.send(plain)
         else:
