@@ -32,7 +32,7 @@ bench:
 
 soak:
 	DATAMOVER_KILLS=500 $(BIN)/pytest tests/faults/test_kills.py tests/faults/test_pipe_kills.py
-	DATAMOVER_KILLS=600 $(BIN)/pytest tests/faults/test_retry.py tests/faults/test_retry_backup.py
+	DATAMOVER_KILLS=600 $(BIN)/pytest tests/faults/test_retry.py tests/faults/test_retry_backup.py tests/faults/test_retry_elsewhere.py
 	$(BIN)/python bench/retry.py --runs 1
 
 reference:

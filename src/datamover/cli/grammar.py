@@ -53,7 +53,7 @@ COMMANDS: Final = (
         usage=(
             "PATH... --to STORE [--name NAME] [--exclude PATTERN]... [--one-file-system] "
             "[--codec zstd-N|lz4|gzip-N|none] [--jobs N] [--chunk-size SIZE] [--rules FILE] "
-            "[--dry-run]"
+            "[--dry-run] [--on-death stop|retry]"
         ),
         summary="Copy files and folders into a new archive of a store.",
         examples=(
@@ -67,7 +67,7 @@ COMMANDS: Final = (
         function=_at("restore:restore"),
         usage=(
             "[ARCHIVE] [PATH...] --from STORE --to DIR [--overwrite] [--numeric-ids] [--no-sync] "
-            "[--jobs N]"
+            "[--jobs N] [--on-death stop|retry]"
         ),
         summary="Bring an archive, or some paths of it, back below a folder.",
         examples=(
@@ -82,7 +82,8 @@ COMMANDS: Final = (
         usage=(
             "SRC... DST [--delete] [--delete-excluded] [--checksum] [--exclude PATTERN]... "
             "[--one-file-system] [--numeric-ids] [--compress CODEC] [--delta-from SIZE] "
-            "[--through-buffers] [--jobs N] [--no-sync] [--dry-run] [--itemize]"
+            "[--through-buffers] [--jobs N] [--no-sync] [--dry-run] [--itemize] "
+            "[--on-death stop|retry]"
         ),
         summary="Make a folder like another: only what differs is copied.",
         examples=(
@@ -108,7 +109,7 @@ COMMANDS: Final = (
     Command(
         words=("verify",),
         function=_at("verify:verify"),
-        usage="STORE [ARCHIVE]",
+        usage="STORE [ARCHIVE] [--on-death stop|retry]",
         summary="Read everything that is stored and say what is damaged.",
         examples=("datamover verify /mnt/backup",),
         stages="datamover.mover.pipes:READING_STAGES",

@@ -25,6 +25,7 @@ __all__ = [
     "HEADER_SIZE",
     "TABLE_RESERVE",
     "Source",
+    "clear_status",
     "decode_entries",
     "decode_sources",
     "encode_entry",
@@ -274,6 +275,12 @@ def patch_status(
     payload[at + _PATCH_STATUS] = status
     if actual is not None:
         _ACTUAL.pack_into(payload, at + _PATCH_ACTUAL, actual)
+
+
+def clear_status(payload: memoryview, at: int) -> None:
+    """Take a mark of ``patch_status`` back."""
+    if payload[at + _PATCH_STATUS]:
+        patch_status(payload, at, Status.OK, actual=0)
 
 
 def _encode_xattrs(xattrs: tuple[tuple[bytes, bytes], ...]) -> bytes:

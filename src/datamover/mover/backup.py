@@ -27,7 +27,7 @@ from datamover.mover.label import Label
 from datamover.mover.pipes import BLOCK_SIZE, WRITING_STAGES, writing
 from datamover.mover.placing import Placed, place
 from datamover.mover.report import Summary
-from datamover.pipe.spec import StageSpec
+from datamover.pipe.spec import OnDeath, StageSpec
 from datamover.placement.decision import Command
 from datamover.placement.rule import Rules
 from datamover.units import Bytes, Nanoseconds
@@ -63,6 +63,7 @@ class BackupSettings:
         dry_run: Read and count, and keep nothing.
         forecast: Count the sources in the background, so that progress knows the totals.
         rules: What decides where the command says nothing; None: the store's rules.
+        on_death: What happens when a worker is killed.
     """
 
     name: str = ""
@@ -74,6 +75,7 @@ class BackupSettings:
     dry_run: bool = False
     forecast: bool = False
     rules: Rules | None = None
+    on_death: OnDeath = OnDeath.RETRY
 
 
 def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch: Watch) -> Summary:
@@ -184,6 +186,7 @@ def _pipe(
         archive=new.id if new else b"",
         jobs=settings.jobs or processors(),
         tail=tail,
+        on_death=settings.on_death,
     )
 
 

@@ -24,6 +24,7 @@ from datamover.mover.job import Job, processors
 from datamover.mover.report import Copied, Notice, Summary
 from datamover.mover.sides import opened_sides
 from datamover.mover.targets import sources, target
+from datamover.pipe.spec import OnDeath
 from datamover.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class CopySettings:
         sync: Return only when everything is on the medium.
         dry_run: Tell what would be done ("item" notices), and do nothing.
         itemize: Tell what is done.
+        on_death: What happens when a worker is killed.
     """
 
     excludes: tuple[str, ...] = ()
@@ -75,6 +77,7 @@ class CopySettings:
     sync: bool = True
     dry_run: bool = False
     itemize: bool = False
+    on_death: OnDeath = OnDeath.STOP
 
 
 def copy(
@@ -205,6 +208,7 @@ def plan(
         sync=settings.sync,
         dry_run=settings.dry_run,
         itemize=settings.itemize,
+        on_death=settings.on_death,
     )
 
 

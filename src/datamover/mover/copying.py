@@ -24,7 +24,7 @@ from datamover.files.leftover import PATTERN
 from datamover.files.naming import Naming
 from datamover.mover.pipes import BLOCK_SIZE
 from datamover.mover.targets import Source, Target
-from datamover.pipe.spec import PipeSpec, StageSpec
+from datamover.pipe.spec import OnDeath, PipeSpec, StageSpec
 from datamover.units import KIB
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Plan:
         sync: Return when everything is durable.
         dry_run: Tell what would be done.
         itemize: Tell each difference.
+        on_death: What happens when a worker is killed.
     """
 
     sources: tuple[Source, ...]
@@ -102,6 +103,7 @@ class Plan:
     sync: bool = True
     dry_run: bool = False
     itemize: bool = False
+    on_death: OnDeath = OnDeath.STOP
 
     @property
     def roots(self) -> list[str]:
@@ -128,7 +130,7 @@ def copying(plan: Plan) -> PipeSpec:
     else:
         heads = _compared(plan) if plan.compares else [_scan(plan)]
         stages = [*heads, *_moved(plan), placing(plan)]
-    return _pipe(stages)
+    return _pipe(plan, stages)
 
 
 def placing(plan: Plan) -> StageSpec:
@@ -179,12 +181,18 @@ def matching(plan: Plan, files: Sequence[Deferred], *, fresh: bool = False) -> P
         share=_SHARE,
         settings={"roots": plan.roots, "files": [[root, fsdecode(path)] for root, path in files]},
     )
-    return _pipe([sign, match, *_compressed(plan), placing(plan)])
+    return _pipe(plan, [sign, match, *_compressed(plan), placing(plan)])
 
 
-def _pipe(stages: list[StageSpec]) -> PipeSpec:
+def _pipe(plan: Plan, stages: list[StageSpec]) -> PipeSpec:
     buffers = sum(stage.share * stage.instances for stage in stages)
-    return PipeSpec(name="copy", stages=tuple(stages), buffers=buffers, buffer_size=BLOCK_SIZE)
+    return PipeSpec(
+        name="copy",
+        stages=tuple(stages),
+        buffers=buffers,
+        buffer_size=BLOCK_SIZE,
+        on_death=plan.on_death,
+    )
 
 
 def _compared(plan: Plan) -> list[StageSpec]:

@@ -100,6 +100,7 @@ def writing(
     jobs: int,
     tail: StageSpec,
     routing: Routing = _ONE_ROUTE,
+    on_death: OnDeath = OnDeath.RETRY,
 ) -> tuple[PipeSpec, tuple[int, ...]]:
     """Return the pipe of a backup, and the transforms that it declares.
 
@@ -150,8 +151,7 @@ def writing(
         )
         declared.append(_CIPHER_IDS[cipher])
     # A worker that the system kills for its memory must not end a backup.
-    pipe = msgspec.structs.replace(_pipe("backup", [*stages, tail]), on_death=OnDeath.RETRY)
-    return pipe, tuple(declared)
+    return _pipe("backup", [*stages, tail], on_death), tuple(declared)
 
 
 def reading(
@@ -163,6 +163,7 @@ def reading(
     archive: bytes,
     jobs: int,
     tail: StageSpec,
+    on_death: OnDeath = OnDeath.STOP,
 ) -> PipeSpec:
     """Return the pipe that undoes what an archive declares, last transform first.
 
@@ -184,6 +185,7 @@ def reading(
                     _stage(
                         "decrypt",
                         instances=workers,
+                        share=_CIPHER_SHARE if on_death is OnDeath.RETRY else 0,
                         joined=joined,
                         key=key.hex(),
                         archive=archive.hex(),
@@ -193,7 +195,7 @@ def reading(
                 stages.append(_stage("verify", instances=workers, joined=joined))
             case _:
                 raise MalformedError(what="archive header", reason=f"transform {transform}")
-    return _pipe(name, [*stages, tail])
+    return _pipe(name, [*stages, tail], on_death)
 
 
 def load_stage(
@@ -251,6 +253,12 @@ def _plain(settings: Mapping[str, object]) -> dict[str, object]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}
 
 
-def _pipe(name: str, stages: list[StageSpec]) -> PipeSpec:
+def _pipe(name: str, stages: list[StageSpec], on_death: OnDeath) -> PipeSpec:
     buffers = sum(stage.share * stage.instances for stage in stages)
-    return PipeSpec(name=name, stages=tuple(stages), buffers=buffers, buffer_size=BLOCK_SIZE)
+    return PipeSpec(
+        name=name,
+        stages=tuple(stages),
+        buffers=buffers,
+        buffer_size=BLOCK_SIZE,
+        on_death=on_death,
+    )

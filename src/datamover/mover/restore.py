@@ -22,7 +22,7 @@ from datamover.mover.job import Job, processors
 from datamover.mover.listing import blocks_of, entries
 from datamover.mover.pipes import READING_STAGES, load_stage, reading
 from datamover.mover.report import Summary
-from datamover.pipe.spec import StageSpec
+from datamover.pipe.spec import OnDeath, StageSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +44,14 @@ class RestoreSettings:
         numeric_ids: Use archived owners' numbers even where their names exist here.
         sync: Return only when everything is on the medium.
         jobs: Instances that expand; 0: one for each processor.
+        on_death: What happens when a worker is killed.
     """
 
     overwrite: bool = False
     numeric_ids: bool = False
     sync: bool = True
     jobs: int = 0
+    on_death: OnDeath = OnDeath.STOP
 
 
 def restore(
@@ -118,6 +120,7 @@ def restore(
             archive=record.id,
             jobs=settings.jobs or processors(),
             tail=tail,
+            on_death=settings.on_death,
         )
         finished = job.run(spec)
         damage.tell(check_index=False)

@@ -17,7 +17,7 @@ from datamover.mover.declared import declared_transforms
 from datamover.mover.job import Job, processors
 from datamover.mover.pipes import READING_STAGES, load_stage, reading
 from datamover.mover.report import Summary
-from datamover.pipe.spec import StageSpec
+from datamover.pipe.spec import OnDeath, StageSpec
 
 if TYPE_CHECKING:
     from datamover.catalog.rows import ArchiveRecord
@@ -30,13 +30,16 @@ __all__ = ["verify"]
 _KIND: Final = "verify"
 
 
-def verify(store: Store, archive: str | None, watch: Watch) -> Summary:
+def verify(
+    store: Store, archive: str | None, watch: Watch, *, on_death: OnDeath = OnDeath.STOP
+) -> Summary:
     """Check one archive, or all of them; damage is told as notices.
 
     Args:
         store: The store.
         archive: Its id, name, or the beginning of its id; None for all.
         watch: Who looks on, and is told what is damaged: chunk, block, offset and paths.
+        on_death: What happens when a worker is killed.
 
     Raises:
         ArchiveMissingError: There is no such archive.
@@ -56,7 +59,7 @@ def verify(store: Store, archive: str | None, watch: Watch) -> Summary:
         )
         job = Job(_KIND, watch, monitor=monitor, counts="load", places=store.depot.places)
         job.total_bytes = sum(record.facts.bytes_stored for record in records)
-        done = [_verify(store, record, job) for record in records]
+        done = [_verify(store, record, job, on_death) for record in records]
     finished = [one for one in done if one is not None]
     return Summary(
         job=_KIND,
@@ -73,7 +76,7 @@ def verify(store: Store, archive: str | None, watch: Watch) -> Summary:
     )
 
 
-def _verify(store: Store, record: ArchiveRecord, job: Job) -> Finished | None:
+def _verify(store: Store, record: ArchiveRecord, job: Job, on_death: OnDeath) -> Finished | None:
     key = store.archive_key(record)
     damage = Damage(store, record, key, job)
     chunks = store.depot.chunks(record.id)
@@ -90,6 +93,7 @@ def _verify(store: Store, record: ArchiveRecord, job: Job) -> Finished | None:
         archive=record.id,
         jobs=processors(),
         tail=StageSpec(use="discard"),
+        on_death=on_death,
     )
     finished = job.run(spec)
     damage.tell(check_index=True)

@@ -312,6 +312,27 @@ def test_a_small_file_that_shrank_leaves_nothing_of_the_buffer_in_the_archive(so
     assert by_path(collected(blocks, source).outputs)[b"source/secret"].actual == 10
 
 
+def test_who_takes_the_place_of_a_dead_one_marks_a_block_anew(source):
+    """What was gone when it died is there again; nothing that it had marked or read stays."""
+    (source / "gone").write_bytes(b"now it is here")
+    (source / "short").write_bytes(b"0123456789")
+    blocks = scanned(source).outputs
+    (source / "gone").rename(source.parent / "gone")
+    (source / "short").write_bytes(b"01234")
+    before = collected(blocks, source)
+    (source.parent / "gone").rename(source / "gone")
+    (source / "short").write_bytes(b"0123456789")
+    for name in ("gone", "short"):
+        mtime = by_path(blocks)[b"source/" + name.encode()].mtime_ns
+        os.utime(source / name, ns=(0, mtime))
+    again = collected(before.outputs, source)
+    fresh = collected(blocks, source)
+
+    assert by_path(before.outputs)[b"source/gone"].status == Status.MISSING
+    assert by_path(before.outputs)[b"source/short"].status == Status.SHORT
+    assert [one.payload for one in again.outputs] == [one.payload for one in fresh.outputs]
+
+
 def test_a_file_that_grew_is_marked_changed_and_comes_back_as_planned(source, tmp_path):
     (source / "log").write_bytes(b"before")
     blocks = scanned(source).outputs

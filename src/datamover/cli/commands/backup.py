@@ -12,7 +12,7 @@ from datamover.errors import UsageError
 from datamover.mover import backup as mover
 from datamover.mover.elsewhere import opened_store
 from datamover.mover.rules import load_rules
-from datamover.pipe.spec import parse_size
+from datamover.pipe.spec import OnDeath, parse_size
 
 __all__ = ["backup"]
 
@@ -30,6 +30,7 @@ def backup(
     chunk_size: str | None = None,
     rules: str | None = None,
     dry_run: bool = False,
+    on_death: OnDeath = OnDeath.RETRY,
     network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> int:
@@ -47,6 +48,7 @@ def backup(
         chunk_size: Size of a chunk file, such as 64MiB; by default what the rules say, else 64MiB.
         rules: A file of placement rules, instead of the store's `placement.toml`.
         dry_run: Read and count, but keep nothing.
+        on_death: What happens when a task that can be replaced is killed: retry or stop.
         network: How another machine is reached.
         everywhere: The options that every command takes.
     """
@@ -62,6 +64,7 @@ def backup(
         chunk_size=size or 0,
         dry_run=dry_run,
         rules=None if rules is None else load_rules(rules),
+        on_death=on_death,
         forecast=sys.stderr.isatty() and not everywhere.quiet,
     )
     passphrase = Passphrase(everywhere.passphrase_file)

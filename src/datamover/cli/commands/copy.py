@@ -11,7 +11,7 @@ from datamover.cli.progress import Display
 from datamover.cli.summary import finish
 from datamover.errors import UsageError
 from datamover.mover import copy as mover
-from datamover.pipe.spec import parse_size
+from datamover.pipe.spec import OnDeath, parse_size
 
 __all__ = ["copy"]
 
@@ -33,6 +33,7 @@ def copy(
     no_sync: bool = False,
     dry_run: bool = False,
     itemize: bool = False,
+    on_death: OnDeath = OnDeath.STOP,
     network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> int:
@@ -56,6 +57,7 @@ def copy(
         no_sync: Do not wait until everything is on the disk.
         dry_run: Say what would be done, and do nothing.
         itemize: Say what is done, one line for each file.
+        on_death: What happens when a task that can be replaced is killed: retry or stop.
         network: How another machine is reached.
         everywhere: The options that every command takes.
     """
@@ -77,6 +79,7 @@ def copy(
         sync=not no_sync,
         dry_run=dry_run,
         itemize=itemize,
+        on_death=on_death,
     )
     *given, to = paths
     with Display(everywhere) as display:

@@ -13,6 +13,7 @@ from datamover.cli.summary import finish
 from datamover.errors import UsageError
 from datamover.mover import restore as mover
 from datamover.mover.elsewhere import opened_store
+from datamover.pipe.spec import OnDeath
 
 __all__ = ["restore"]
 
@@ -27,6 +28,7 @@ def restore(
     numeric_ids: bool = False,
     no_sync: bool = False,
     jobs: int = 0,
+    on_death: OnDeath = OnDeath.STOP,
     network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> int:
@@ -41,13 +43,14 @@ def restore(
         numeric_ids: Give files to the owner's number, not to the owner's name.
         no_sync: Do not wait until everything is on the disk.
         jobs: Tasks that expand and that write; 0: as many as there are processors.
+        on_death: What happens when a task that can be replaced is killed: retry or stop.
         network: How another machine is reached.
         everywhere: The options that every command takes.
     """
     if jobs < 0:
         raise UsageError(reason="--jobs must not be below 0")
     settings = mover.RestoreSettings(
-        overwrite=overwrite, numeric_ids=numeric_ids, sync=not no_sync, jobs=jobs
+        overwrite=overwrite, numeric_ids=numeric_ids, sync=not no_sync, jobs=jobs, on_death=on_death
     )
     passphrase = Passphrase(everywhere.passphrase_file)
     with opened_store(from_, passphrase, network.travel()) as store, Display(everywhere) as display:

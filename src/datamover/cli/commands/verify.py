@@ -7,6 +7,7 @@ from datamover.cli.secret import Passphrase
 from datamover.cli.summary import finish
 from datamover.mover import verify as mover
 from datamover.mover.elsewhere import opened_store
+from datamover.pipe.spec import OnDeath
 
 __all__ = ["verify"]
 
@@ -16,6 +17,7 @@ def verify(
     archive: str | None = None,
     /,
     *,
+    on_death: OnDeath = OnDeath.STOP,
     network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> int:
@@ -24,6 +26,7 @@ def verify(
     Args:
         store: The store.
         archive: An archive's name or id, or `latest`; by default all of them.
+        on_death: What happens when a task that can be replaced is killed: retry or stop.
         network: How another machine is reached.
         everywhere: The options that every command takes.
     """
@@ -32,5 +35,5 @@ def verify(
         opened_store(store, passphrase, network.travel()) as opened,
         Display(everywhere) as display,
     ):
-        summary = mover.verify(opened, archive, display)
+        summary = mover.verify(opened, archive, display, on_death=on_death)
     return finish(summary, everywhere)

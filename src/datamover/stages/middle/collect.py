@@ -4,6 +4,7 @@ Role:       middle
 Instances:  any; each block says by itself what belongs in it
 Copies:     none but the kernel's own, from its page cache into the buffer
 Fails:      never on a file; what changed, shrank or vanished is marked in the table and a notice
+Death:      replaced; reads every file of the block anew, and marks it anew
 Source:     SPEC A3, E1, U5; docs/spec/entry-table.md, "Status"; LIMITS 6
 """
 
@@ -19,7 +20,7 @@ from datamover.errors import MalformedError
 from datamover.files.descent import Descent
 from datamover.files.entry import Status
 from datamover.files.printable import printable, why
-from datamover.files.table import decode_sources, patch_status, table_size
+from datamover.files.table import clear_status, decode_sources, patch_status, table_size
 from datamover.files.walk import archived_root
 from datamover.pipe.stage import Role, StageInfo
 from datamover.shm.statistics import Wait
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGE", "Settings", "run"]
 
-STAGE: Final = StageInfo(name="collect", role=Role.MIDDLE, parallel=True)
+STAGE: Final = StageInfo(name="collect", role=Role.MIDDLE, replayable=True)
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """NONBLOCK: a FIFO that took the place of a file must not hang the backup."""
@@ -87,6 +88,8 @@ class _Collector:
         """Read the data of every file in the block; ``at`` is where the first begins."""
         end = len(payload)
         for source in decode_sources(payload):
+            # Whose place this instance took may have marked it, and things are different now.
+            clear_status(payload, source[0])
             begin = at
             for _, length in source[6]:
                 at += length

@@ -4,13 +4,13 @@ Role:       middle
 Instances:  any
 Copies:     none
 Fails:      never on data; transformed blocks, index blocks and contents blocks go on unread
+Death:      replaced
 Source:     seed FIG. 9, 906 (in-line snooping); SPEC E4, G3; docs/spec/inspection.md
 """
 
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGE", "Settings", "run"]
 
-STAGE: Final = StageInfo(name="inspect", role=Role.MIDDLE)
+STAGE: Final = StageInfo(name="inspect", role=Role.MIDDLE, replayable=True)
 
 # A data block opens with its entry table: at offset 4, the table's length with this header.
 _TABLE_LENGTH: Final = struct.Struct("<I")
@@ -43,22 +43,19 @@ class Settings:
 
 
 def run(port: MiddlePort, settings: Settings) -> None:
-    """Inspect until the stage before has finished; the result counts blocks by content type.
+    """Inspect until the stage before has finished.
 
     Raises:
         FormatError: A buffer's tag cannot be read, or is full.
         PipeError: From the port.
     """
     del settings
-    counts: Counter[str] = Counter()
     for buffer in port.incoming():
         tag = get_tag(buffer)
         if tag.kind in {TagKind.DATA, TagKind.RAW} and not tag.transforms:
             found = _inspect(tag, buffer.payload)
-            counts[found.content_type] += 1
             set_tag(buffer, _with_content(tag, found))
         port.send(buffer)
-    port.result(counts)
 
 
 def _inspect(tag: TagHeader, payload: memoryview) -> Inspection:
