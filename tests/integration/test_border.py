@@ -21,7 +21,7 @@ from datamover.errors import (
     StageFailedError,
     UsageError,
 )
-from datamover.link.door import door_path
+from datamover.link.doorway import door_path
 from datamover.pipe.spec import Mode
 from datamover.testing.border import TwoSides
 from datamover.testing.stages import gather

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from datamover.errors import PeerUnreachableError
-from datamover.link.door import door_path, hand_over
+from datamover.link.door import hand_over
+from datamover.link.doorway import door_path
 from datamover.pipe.definition import tail
 from datamover.pipe.spec import Mode
 from datamover.testing.border import TwoSides

@@ -132,6 +132,17 @@ def wait_closed(connection: socket.socket) -> None:
 # ---- one of it, and its end
 
 
+def test_a_fork_server_stands_ready_before_anybody_comes(start, fleet) -> None:
+    daemon = start(environment={"DATAMOVER_PASSPHRASE": "open sesame"})
+    pid = daemon.process.pid
+    (server,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    until(lambda: Path(f"/proc/{server}/comm").read_text() == "dm:forkserver\n", "its name")
+    words = Path(f"/proc/{server}/cmdline").read_bytes()
+
+    assert words == Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert b"open sesame" not in Path(f"/proc/{server}/environ").read_bytes()
+
+
 def test_a_second_copy_is_refused_and_the_first_goes_on(start) -> None:
     daemon = start()
     second = subprocess.run(

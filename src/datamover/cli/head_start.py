@@ -1,7 +1,8 @@
-"""A head start for commands that run pipes: the fork server, before anything else is imported.
+"""A head start for what runs pipes: the fork server, before anything else is there.
 
 What the stages need is imported once, by the command that needs most of it anyway, and the server
-is forked while the command has nothing else in it and one thread.
+is forked while the command has nothing else in it and one thread.  A daemon does so, too, so that
+who asks it for a pipe waits for no Python to start.
 
 Source: docs/decisions/0012-fork-the-server-early.md; DESIGN D2 (start-up).
 """
@@ -9,7 +10,7 @@ Source: docs/decisions/0012-fork-the-server-early.md; DESIGN D2 (start-up).
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from datamover.cli.grammar import COMMANDS
 from datamover.cli.secret import VARIABLE
@@ -17,7 +18,19 @@ from datamover.cli.secret import VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["give_head_start"]
+__all__ = ["SERVING", "give_head_start", "start_serving"]
+
+SERVING: Final = (
+    "datamover.stages.head.load",
+    "datamover.stages.head.net_receive",
+    "datamover.stages.head.sign",
+    "datamover.stages.head.survey",
+    "datamover.stages.tail.net_send",
+    "datamover.stages.tail.place",
+    "datamover.stages.tail.restore",
+    "datamover.stages.tail.store",
+)
+"""What others want most often to run here."""
 
 
 def give_head_start(arguments: Sequence[str]) -> bool:
@@ -38,3 +51,12 @@ def give_head_start(arguments: Sequence[str]) -> bool:
         importlib.import_module(stage)
     launcher.prepare(without=[VARIABLE])
     return True
+
+
+def start_serving() -> None:
+    """Import what others will want to run here, and fork a server for it."""
+    from datamover.monitor import launcher  # noqa: PLC0415 - `--version` must not pay for it
+
+    for stage in SERVING:
+        importlib.import_module(stage)
+    launcher.prepare(without=[VARIABLE])

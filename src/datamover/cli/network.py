@@ -8,7 +8,7 @@ from typing import Final
 from cyclopts import Parameter
 
 from datamover.errors import UsageError
-from datamover.mover.elsewhere import Travel
+from datamover.mover.travel import Travel
 from datamover.pipe.spec import parse_size
 
 __all__ = ["NEAR", "Network"]

@@ -15,7 +15,6 @@ import contextlib
 import os
 import select
 import socket
-import stat
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,35 +27,19 @@ from datamover.errors import (
     UsageError,
 )
 from datamover.link.channel import shut, tune
+from datamover.link.doorway import UNFINISHED, door_path
 from datamover.link.greeting import Carrier, Opened, Terms, answer, reason_of
 from datamover.wire.frame import HELLO_SIZE, decode_hello
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Door", "door_path", "hand_over", "remove_door"]
+__all__ = ["Door", "hand_over"]
 
 _MOST: Final = 2
 _WAITING: Final = 32
 _LATE: Final = 10.0
-_UNFINISHED: Final = ".new"
 _CREDENTIALS: Final = struct.Struct("3i")
-
-
-def door_path(runtime: str, token: bytes) -> str:
-    """Return where the door of a border is."""
-    return str(Path(runtime) / f"door-{token.hex()}")
-
-
-def remove_door(path: str) -> None:
-    """Take away what a network task left that was killed; nothing happens when it left nothing.
-
-    Only when that task is known to be no more: nobody knocks at its door again.
-    """
-    for name in (path, f"{path}{_UNFINISHED}"):
-        with contextlib.suppress(OSError):
-            if stat.S_ISSOCK(os.lstat(name).st_mode):
-                os.unlink(name)  # noqa: PTH108 - a plain path
 
 
 def hand_over(runtime: str, hello: bytes, descriptors: Sequence[int]) -> socket.socket:
@@ -119,7 +102,7 @@ class Door:
         try:
             self._listener.setblocking(False)
             # Under its name it is seen only when it can be knocked at.
-            with _short(f"{path}{_UNFINISHED}") as short:
+            with _short(f"{path}{UNFINISHED}") as short:
                 self._listener.bind(short)
                 os.chmod(short, 0o600)  # noqa: PTH101 - a plain path
                 self._listener.listen(_WAITING)

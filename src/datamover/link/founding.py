@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from datamover.errors import EnrolmentError, NotEnrolledError
 from datamover.link.authority import Authority
 from datamover.link.certificates import make_key, write_certificate
-from datamover.link.identity import Identity, is_enrolled
+from datamover.link.credentials import is_enrolled
+from datamover.link.identity import Identity
 from datamover.link.peer import check_name
 
 if TYPE_CHECKING:

@@ -11,13 +11,12 @@ Source: docs/spec/trust.md, section 3; DESIGN D14.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from cryptography import x509
 
-from datamover.errors import MalformedError, NotEnrolledError, UsageError
+from datamover.errors import MalformedError, UsageError
 from datamover.link.address import Address
 from datamover.link.certificates import (
     ends_s,
@@ -28,6 +27,7 @@ from datamover.link.certificates import (
     write_certificate,
     write_key,
 )
+from datamover.link.credentials import MOST, Credentials, credentials
 from datamover.link.durable import (
     PRIVATE,
     PUBLIC,
@@ -40,13 +40,13 @@ from datamover.link.peer import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric import ec
 
 
-__all__ = ["Identity", "Membership", "is_enrolled", "pending_key"]
+__all__ = ["Identity", "Membership", "pending_key"]
 
-_MOST: Final = 4 * 1024 * 1024
 _ADDRESSES: Final = 16
 _RENEW_AT: Final = 3
 """Renew when a third of the certificate's life is left."""
@@ -77,11 +77,10 @@ class _Home(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Credentials):
     """A machine's membership, as it lies on its disk.
 
     Attributes:
-        folder: Where the files are.
         peer: The machine as others see it.
         certificate: Its certificate (public).
         authority: The authority's certificate.
@@ -89,22 +88,11 @@ class Identity:
         home: Where the authority answers.
     """
 
-    folder: Path
     peer: Peer
     certificate: x509.Certificate
     authority: x509.Certificate
     list_number: int
     home: tuple[Address, ...] = ()
-
-    @property
-    def chain_file(self) -> Path:
-        """The file with key and certificate."""
-        return self.folder / "identity.pem"
-
-    @property
-    def trust_file(self) -> Path:
-        """The file with the authority's certificate and the revocation list."""
-        return self.folder / "fleet.pem"
 
     def is_due(self, now_s: float) -> bool:
         """Whether it is time to renew."""
@@ -125,13 +113,9 @@ class Identity:
             MalformedError: A file is damaged.
             OSError: A file cannot be read.
         """
-        folder = _folder(configuration)
-        try:
-            chain = read_file(folder / "identity.pem", most=_MOST, secret=True)
-            trust = read_file(folder / "fleet.pem", most=_MOST, secret=False)
-        except (FileNotFoundError, NotADirectoryError):
-            reason = "this machine is no member of a fleet"
-            raise NotEnrolledError(folder=str(configuration), reason=reason) from None
+        given = credentials(configuration)
+        chain, trust = given.read()
+        folder = given.folder
         read_key(chain)
         certificate, _ = _read(chain, what="identity.pem", with_list=False)
         authority, revoked = _read(trust, what="fleet.pem", with_list=True)
@@ -158,7 +142,7 @@ class Identity:
         Raises:
             OSError: The system refuses; an older identity is as it was.
         """
-        folder = _folder(configuration)
+        folder = credentials(configuration).folder
         make_folder(folder)
         told = msgspec.json.encode(_Home(addresses=[str(a) for a in home][:_ADDRESSES]))
         replace_file(folder / "home.json", told + b"\n", mode=PUBLIC)
@@ -184,11 +168,6 @@ class Identity:
         return True
 
 
-def is_enrolled(configuration: Path) -> bool:
-    """Whether this machine is a member of a fleet."""
-    return (_folder(configuration) / "identity.pem").exists()
-
-
 def pending_key(configuration: Path) -> ec.EllipticCurvePrivateKey:
     """Return the key to join with; made, and kept until the join has finished.
 
@@ -199,19 +178,15 @@ def pending_key(configuration: Path) -> ec.EllipticCurvePrivateKey:
         MalformedError: It is damaged.
         OSError: The system refuses.
     """
-    folder = _folder(configuration)
+    folder = credentials(configuration).folder
     path = folder / "pending.pem"
     try:
-        return read_key(read_file(path, most=_MOST, secret=True))
+        return read_key(read_file(path, most=MOST, secret=True))
     except FileNotFoundError:
         make_folder(folder)
     key = make_key()
     replace_file(path, write_key(key), mode=PRIVATE)
     return key
-
-
-def _folder(configuration: Path) -> Path:
-    return configuration / "identity"
 
 
 def _read(pem: bytes, *, what: str, with_list: bool) -> tuple[x509.Certificate, bytes]:
@@ -226,7 +201,7 @@ def _read(pem: bytes, *, what: str, with_list: bool) -> tuple[x509.Certificate, 
 def _has_newer_list(folder: Path, membership: Membership) -> bool:
     """Whether another process brought a newer list meanwhile, of the same authority."""
     try:
-        trust = read_file(folder / "fleet.pem", most=_MOST, secret=False)
+        trust = read_file(folder / "fleet.pem", most=MOST, secret=False)
         authority, revoked = _read(trust, what="fleet.pem", with_list=True)
         ours, _ = read_list(revoked, membership.authority)
     except (FileNotFoundError, MalformedError):
@@ -244,7 +219,7 @@ def _save_trust(
 
 def _home(folder: Path) -> tuple[Address, ...]:
     try:
-        data = read_file(folder / "home.json", most=_MOST, secret=False)
+        data = read_file(folder / "home.json", most=MOST, secret=False)
         told = msgspec.json.decode(data, type=_Home)
         return tuple(Address.parse(text) for text in told.addresses[:_ADDRESSES])
     except FileNotFoundError:

@@ -19,6 +19,7 @@ from datamover.errors import (
     UsageError,
 )
 from datamover.link.certificates import make_key, make_request
+from datamover.link.credentials import is_enrolled
 from datamover.link.enrolment import Applicant, check_membership, granted, unexpected
 from datamover.link.fleet_messages import (
     FleetMessage,
@@ -28,7 +29,7 @@ from datamover.link.fleet_messages import (
     Renew,
     encode,
 )
-from datamover.link.identity import Identity, is_enrolled, pending_key
+from datamover.link.identity import Identity, pending_key
 from datamover.link.tls import (
     FLEET,
     client_context,

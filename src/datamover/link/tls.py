@@ -21,7 +21,7 @@ from datamover.link.peer import Peer, peer_from_names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from datamover.link.identity import Identity
+    from datamover.link.credentials import Credentials
 
 __all__ = [
     "CONTROL",
@@ -57,7 +57,7 @@ _OLD_TLS: Final = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL")
 _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY", "RECORD_LAYER_FAILURE")
 
 
-def server_context(identity: Identity) -> ServerContext:
+def server_context(identity: Credentials) -> ServerContext:
     """Make the context for one connection that is accepted; a fresh one holds what is new.
 
     A client without a certificate is let in, for it may want to join: see ``peer_of``.
@@ -76,7 +76,7 @@ def server_context(identity: Identity) -> ServerContext:
 
 
 def client_context(
-    identity: Identity, machine: str | None, *, protocol: str = CONTROL
+    identity: Credentials, machine: str | None, *, protocol: str = CONTROL
 ) -> ssl.SSLContext:
     """Make the context for one connection that is dialed.
 
@@ -215,7 +215,7 @@ class _Expecting(ssl.SSLContext):
         return super().wrap_bio(*given, **named | {"server_hostname": self.expected})
 
 
-def _prepare(context: ssl.SSLContext, identity: Identity) -> None:
+def _prepare(context: ssl.SSLContext, identity: Credentials) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_flags |= _STRICT
     try:

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Final
 
 from datamover.errors import DataMoverError
 from datamover.link.address import DEFAULT_PORT, Address
+from datamover.link.credentials import is_enrolled
 from datamover.link.door import hand_over
 from datamover.link.enrolment_server import serve_enrolment
 from datamover.link.events import tell, warn
-from datamover.link.identity import Identity, is_enrolled
+from datamover.link.identity import Identity
 from datamover.link.peer import Peer
 from datamover.link.tls import FLEET
 from datamover.monitor.controllers import Controllers

@@ -21,7 +21,7 @@ from datamover.errors import (
     StageFailedError,
     StopRequestedError,
 )
-from datamover.link.door import remove_door
+from datamover.link.doorway import remove_door
 from datamover.monitor.core import (
     CrewDied,
     CrewRespawned,

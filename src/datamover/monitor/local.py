@@ -122,7 +122,7 @@ class LocalMonitor:
             spec: Stages say with ``at`` where they run.
             invoker: "head" or "tail": this program will be that end, which ``spec`` leaves out.
             direction: "send", "receive" or "relay" is held against the machines.
-            travel: How other machines are reached; the fields of ``mover.elsewhere.Travel``.
+            travel: How other machines are reached; the fields of ``mover.travel.Travel``.
 
         Raises:
             SpecError: A stage exists in this program alone.

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from datamover.errors import DataMoverError
+from datamover.link.credentials import is_enrolled
 from datamover.link.events import tell, warn
 from datamover.link.founding import renew_here
-from datamover.link.identity import Identity, is_enrolled
+from datamover.link.identity import Identity
 from datamover.link.join import refresh, renew
 
 if TYPE_CHECKING:

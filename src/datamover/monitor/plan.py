@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from datamover.errors import SpecError
-from datamover.link.door import door_path
+from datamover.link.doorway import door_path
 from datamover.link.places import runtime_folder
 from datamover.pipe.definition import find
 from datamover.pipe.spec import Mode, PipeSpec, StageSpec

@@ -170,7 +170,7 @@ def _through_daemon(host: Host, means: Means, purpose: str, patience: Patience) 
     if means.configuration is None or not means.configuration.exists() or host.user:
         return None
     # Late: TLS and certificates are for members of fleets.
-    from datamover.link.identity import is_enrolled  # noqa: PLC0415 - as above
+    from datamover.link.credentials import is_enrolled  # noqa: PLC0415 - as above
     from datamover.monitor.reach_daemon import reach_daemon  # noqa: PLC0415 - as above
 
     if not is_enrolled(means.configuration):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from datamover.errors import PeerUnreachableError
 from datamover.link.address import DEFAULT_PORT, Address
-from datamover.link.identity import Identity
+from datamover.link.credentials import credentials
 from datamover.link.tls import client_context, link_error
 from datamover.monitor.peer import Peer
 from datamover.monitor.reach import Reached, greeted
@@ -33,14 +33,16 @@ def reach_daemon(host: Host, configuration: Path, *, purpose: str, patience: Pat
 
     Raises:
         PeerUnreachableError: No daemon answers there.
+        UnsafeFileError: Others can read this machine's key.
         DistrustError: Who answers is not the member of that name.
         PeerError: It will not talk, or not the protocol.
 
     Blocking: some seconds at most.
     """
-    identity = Identity.load(configuration)
+    ours = credentials(configuration)
+    ours.read()  # a key that others can read is not used
     # A member's name is in lowercase, and its certificate must have it.
-    context = client_context(identity, host.name.lower())
+    context = client_context(ours, host.name.lower())
     place = (host.name, host.port or DEFAULT_PORT)
     try:
         connection = socket.create_connection(place, _CONNECT_S)

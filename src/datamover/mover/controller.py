@@ -21,8 +21,8 @@ from datamover.monitor.core import State
 from datamover.monitor.ending import ending, refusal
 from datamover.monitor.initiation import initiation
 from datamover.monitor.live import LivePipe
-from datamover.mover.elsewhere import Travel
 from datamover.mover.lead import led
+from datamover.mover.travel import Travel
 from datamover.wire.message import (
     Initiated,
     InitiatePipe,

@@ -9,6 +9,7 @@ Source: SPEC E1, U1, U3, U10; ADR 0015; docs/guides/copy.md.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,13 +18,14 @@ from datamover.errors import MalformedError, UsageError
 from datamover.files.leftover import RESUMABLE
 from datamover.files.printable import printable
 from datamover.monitor.pipe_socket import asked
+from datamover.monitor.place import parse_place
 from datamover.monitor.supervisor import Monitor
-from datamover.mover.copying import PRELOAD, Deferred, Plan, copying, matching
-from datamover.mover.elsewhere import Travel
+from datamover.mover.copying import BORDERS, PRELOAD, Deferred, Plan, copying, matching
 from datamover.mover.job import Job, processors
 from datamover.mover.report import Copied, Notice, Summary
 from datamover.mover.sides import opened_sides
 from datamover.mover.targets import sources, target
+from datamover.mover.travel import Travel
 from datamover.pipe.spec import OnDeath
 from datamover.units import KIB, MIB
 
@@ -103,14 +105,17 @@ def copy(
 
     Blocking: until everything is copied, and durable unless ``settings.sync`` is off.
     """
-    with opened_sides(given, to, travel or Travel()) as sides:
+    with ExitStack() as stack:
+        monitor = Monitor(preload=_likely([*given, to]))
+        stack.callback(monitor.close)
+        monitor.warm_up()  # while other machines are reached
+        sides = stack.enter_context(opened_sides(given, to, travel or Travel()))
         source, there = sides.source, sides.target
         (found,) = there.found
         named = sources(source.typed, source.found)
         chosen = target(named, there.typed[0], found)
         check(named, chosen, found, settings, is_one_machine=source.machine == there.machine)
-        with Monitor(preload=list(PRELOAD)) as monitor, asked(monitor):
-            monitor.warm_up()
+        with monitor, asked(monitor):
             made = plan(
                 named,
                 chosen,
@@ -237,6 +242,12 @@ def check(
         is_elsewhere = settings.one_file_system and source.device != found.device
         if source.is_folder and is_inside and not is_elsewhere:
             raise UsageError(reason=f"{shown} cannot be copied into itself")
+
+
+def _likely(named: Sequence[str]) -> list[str]:
+    """Return what the tasks of a copy import: the network, too, if another machine is named."""
+    elsewhere = any(parse_place(one).host is not None for one in named)
+    return [*PRELOAD, *(BORDERS if elsewhere else ())]
 
 
 def _summary(job: Job, finished: Sequence[Finished]) -> Summary:

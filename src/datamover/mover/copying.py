@@ -30,7 +30,7 @@ from datamover.units import KIB
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["PRELOAD", "Deferred", "Plan", "copying", "matching"]
+__all__ = ["BORDERS", "PRELOAD", "Deferred", "Plan", "copying", "matching"]
 
 PRELOAD: Final = (
     "datamover.stages.head.scan",
@@ -44,6 +44,9 @@ PRELOAD: Final = (
     "datamover.stages.tail.discard",
 )
 """What the fork server imports for these pipes."""
+
+BORDERS: Final = ("datamover.stages.head.net_receive", "datamover.stages.tail.net_send")
+"""And for those that another machine takes part in."""
 
 _SHARE: Final = 8
 _FEW: Final = 3

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datamover.monitor.joint import JointPipe
     from datamover.monitor.live import LivePipe, Notify
     from datamover.monitor.supervisor import Monitor
-    from datamover.mover.elsewhere import Travel
+    from datamover.mover.travel import Travel
     from datamover.pipe.spec import PipeSpec
 
 __all__ = ["Led", "led"]
@@ -54,7 +54,7 @@ def led(
         return
     # Imported late: most pipes stay on this machine.
     from datamover.monitor.joint import JointPipe  # noqa: PLC0415 - as above
-    from datamover.mover.elsewhere import reached_place  # noqa: PLC0415 - as above
+    from datamover.mover.travel import reached_place  # noqa: PLC0415 - as above
     from datamover.pipe.split import split  # noqa: PLC0415 - as above
 
     parts = split(spec, os.urandom)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from datamover.monitor.peer import Peer
-    from datamover.mover.elsewhere import Travel
+    from datamover.mover.travel import Travel
 
 __all__ = ["Side", "Sides", "opened_sides"]
 
@@ -80,7 +80,7 @@ def opened_sides(given: Sequence[str], to: str, travel: Travel) -> Iterator[Side
     with ExitStack() as stack:
         for host in hosts - {None}:
             # Imported late: most copies stay on this machine.
-            from datamover.mover.elsewhere import reached_place  # noqa: PLC0415 - as above
+            from datamover.mover.travel import reached_place  # noqa: PLC0415 - as above
 
             assert host is not None  # noqa: S101 - the set has none
             peer, place = stack.enter_context(reached_place(host, travel))

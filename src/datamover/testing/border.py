@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from datamover.link.door import door_path
+from datamover.link.doorway import door_path
 from datamover.monitor.supervisor import Monitor
 from datamover.pipe.spec import Mode, PipeSpec, StageSpec
 from datamover.testing.porter import Porter

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from datamover.link.door import door_path
+from datamover.link.doorway import door_path
 from datamover.monitor.supervisor import Monitor
 from datamover.pipe.definition import head, tail
 from datamover.pipe.spec import PipeSpec, StageSpec

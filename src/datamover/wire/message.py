@@ -229,7 +229,7 @@ class InitiatePipe(Message, frozen=True, kw_only=True):
         direction: As this machine sees it, "send": data begins here; "receive": it ends here;
             "relay": it only passes through; empty: it is not said, and not checked.
         invoker: What asks: "command" leaves it alone; "head" and "tail" will be that end of it.
-        travel: How other machines are reached, as ``mover.elsewhere.Travel`` has it.
+        travel: How other machines are reached, as ``mover.travel.Travel`` has it.
     """
 
     request: Count

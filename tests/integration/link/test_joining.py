@@ -17,8 +17,9 @@ from datamover.errors import (
 )
 from datamover.link.authority import Authority
 from datamover.link.certificates import ends_s, write_certificate
+from datamover.link.credentials import is_enrolled
 from datamover.link.founding import found, revoke
-from datamover.link.identity import Identity, is_enrolled
+from datamover.link.identity import Identity
 from datamover.link.join import join, refresh, renew
 
 pytestmark = pytest.mark.timeout(60)

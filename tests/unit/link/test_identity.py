@@ -6,8 +6,9 @@ from datamover.errors import DistrustError, MalformedError, NotEnrolledError, Un
 from datamover.link.address import Address
 from datamover.link.authority import Authority
 from datamover.link.certificates import ends_s, make_key, write_certificate
+from datamover.link.credentials import is_enrolled
 from datamover.link.founding import found
-from datamover.link.identity import Identity, Membership, is_enrolled, pending_key
+from datamover.link.identity import Identity, Membership, pending_key
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from datamover.link.door import Door, door_path, hand_over
+from datamover.link.door import Door, hand_over
+from datamover.link.doorway import door_path
 from datamover.link.greeting import Terms
 from datamover.monitor.runtime import bind_pipe_socket, sweep
 from datamover.wire.frame import Protection

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.head_start import SERVING, start_serving
 from datamover.cli.log import start_log
 from datamover.cli.secret import take_from_environment
 from datamover.cli.services import services
@@ -39,6 +40,7 @@ def monitor(
     """
     if drain < 0:
         raise UsageError(reason=f"--drain is {drain:g}, it must be 0 or more")
+    start_serving()  # before there are threads, or keys of this machine
     take_from_environment()  # tasks inherit the environment
     start_log(as_json=log_json or everywhere.json)
     configuration = configuration_folder()
@@ -55,5 +57,6 @@ def monitor(
         controller=(sys.executable, "-m", "datamover", "serve", "--control"),
         service_of=lambda peer: services(None if peer is None else permit_of(peer)),
     )
-    with Monitor() as pipes:
+    with Monitor(preload=list(SERVING)) as pipes:
+        pipes.warm_up()
         run_daemon(pipes, options)

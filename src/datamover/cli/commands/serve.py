@@ -4,6 +4,7 @@ import os
 import socket
 
 from datamover.cli.everywhere import DEFAULTS, Everywhere
+from datamover.cli.head_start import SERVING
 from datamover.cli.screen import say
 from datamover.cli.secret import take_from_environment
 from datamover.cli.services import services
@@ -19,14 +20,6 @@ from datamover.mover.controller import control as lead
 __all__ = ["serve"]
 
 _USUAL = "the client ended it"
-_LIKELY = (
-    "datamover.stages.head.load",
-    "datamover.stages.head.net_receive",
-    "datamover.stages.tail.net_send",
-    "datamover.stages.tail.restore",
-    "datamover.stages.tail.store",
-)
-"""What the fork server imports while the client still makes up its mind."""
 
 
 def serve(
@@ -53,7 +46,7 @@ def serve(
     if control:
         _control()
         return
-    with Monitor(preload=list(_LIKELY)) as monitor, asked(monitor):
+    with Monitor(preload=list(SERVING)) as monitor, asked(monitor):
         ended = serve_stdio(take_standard_streams(), monitor=monitor, service=services())
     if ended != _USUAL and not everywhere.quiet:
         say(f"warning: {ended}")
