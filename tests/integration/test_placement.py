@@ -1,6 +1,10 @@
 """Rules of a store, or of a file, decide how the blocks of real backups are kept."""
 
+import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +21,8 @@ from datamover.wire.stream import BlockFound, StreamReader
 from datamover.wire.tag import TransformId
 
 pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).parents[2]
 
 WORDS = b"".join(b"%d words of a text that shrinks\n" % n for n in range(3000))
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -139,3 +145,64 @@ def test_the_command_is_before_the_rules(store, source):
     }
     assert kept(store, "weekly")["src/b.png"] == [(TransformId.GZIP, 1)]
     assert len(store.depot.chunks(store.find("weekly").id)) == 1
+
+
+def datamover(*arguments):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("DATAMOVER_")}
+    return subprocess.run(
+        [sys.executable, "-m", "datamover", *map(str, arguments)],
+        env=kept | {"PYTHONPATH": str(ROOT / "src"), "DATAMOVER_PASSPHRASE": PASSPHRASE.decode()},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_a_file_of_rules_is_checked(store, tmp_path):
+    checked = datamover("placement", "check", store.path)
+    (tmp_path / "wrong").write_text(RULES + "media = ['tape']\n")
+    refused = datamover("placement", "check", tmp_path / "wrong")
+    lines = [line.split("\t") for line in checked.stdout.splitlines()]
+
+    assert lines[0] == ["2", "pictures", "content image/*", "codec none"]
+    assert lines[-1] == ["15", "default", "everything", "codec lz4-1"]
+    assert refused.returncode == 64
+    assert f"{tmp_path}/wrong:17: media cannot be followed" in refused.stderr
+
+
+def test_what_a_backup_would_do_is_explained_and_is_what_it_does(store, source):
+    told = datamover(
+        "placement", "explain", source, "--to", store.path, "--name", "weekly 1", "--json"
+    )
+    backup(store, [str(source)], BackupSettings(name="weekly 1"), Silent())
+    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    said = {row["path"]: row["value"] for row in rows if row["key"] == "codec"}
+    names = {"none": [], "zstd-9": [(TransformId.ZSTD, 9)], "lz4-1": [(TransformId.LZ4, 1)]}
+
+    assert told.returncode == 0, told.stderr
+    assert {(row["key"], row["value"], row["by"]) for row in rows if row["path"] is None} == {
+        ("chunk_size", "1MiB", "weekly"),
+        ("cipher", "chacha20-poly1305", "weekly"),
+    }
+    assert {
+        path.removeprefix(str(source.parent) + "/"): names[codec] for path, codec in said.items()
+    } == kept(store, "weekly 1")
+    assert {row["why"] for row in rows if row["by"] == "pictures"} == {
+        "content image/png fits image/*"
+    }
+
+
+def test_a_file_of_rules_takes_the_place_of_the_stores(store, source, tmp_path):
+    (tmp_path / "other").write_text("[default]\ncodec = 'gzip-2'\n")
+    saved = datamover(
+        "backup", source, "--to", store.path, "--rules", tmp_path / "other", "--name", "other"
+    )
+    (store.path / "placement.toml").write_text("[[rule]]\ncodec = 'brotli'\n")
+    refused = datamover("backup", source, "--to", store.path)
+
+    assert saved.returncode == 0, saved.stderr
+    assert kept(store, "other")["src/b.png"] == [(TransformId.GZIP, 2)]
+    assert refused.returncode == 64
+    assert "placement.toml:2: codec: no codec 'brotli'" in refused.stderr

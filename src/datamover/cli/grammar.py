@@ -122,6 +122,29 @@ COMMANDS: Final = (
         examples=("datamover info /mnt/backup",),
     ),
     Command(
+        words=("placement", "check"),
+        function=_at("placement:check"),
+        usage="FILE",
+        summary="Read a file of placement rules, and show what they say.",
+        examples=(
+            "datamover placement check placement.toml",
+            "datamover placement check /mnt/backup",
+        ),
+    ),
+    Command(
+        words=("placement", "explain"),
+        function=_at("placement:explain"),
+        usage=(
+            "PATH... (--to STORE | --rules FILE) [--name NAME] "
+            "[--codec zstd-N|lz4|gzip-N|none] [--chunk-size SIZE]"
+        ),
+        summary="Say what a backup would do with files, by which rule and why.",
+        examples=(
+            "datamover placement explain /home/data --to /mnt/backup",
+            "datamover placement explain film.mkv notes.txt --rules placement.toml",
+        ),
+    ),
+    Command(
         words=("catalog", "rebuild"),
         function=_at("catalog:rebuild"),
         usage="STORE",
@@ -257,6 +280,7 @@ COMMANDS: Final = (
 GROUPS: Final = {
     "catalog": "Look after what a store knows about itself.",
     "fleet": "Let machines know and trust each other.",
+    "placement": "See what placement rules say, and what they do to files.",
     "pipe": "Run and draw pipes that are written in a file.",
 }
 """The first words that take a second one."""

@@ -10,7 +10,6 @@ Source: docs/spec/placement.md, section 3; SPEC F4, F7, F8.
 from __future__ import annotations
 
 import fnmatch
-import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -118,6 +117,4 @@ class Placement:
 
 def _is_for(rule: Rule, archive: str) -> bool:
     patterns = rule.when.archive
-    return not patterns or any(
-        re.match(fnmatch.translate(pattern), archive) for pattern in patterns
-    )
+    return not patterns or any(fnmatch.fnmatchcase(archive, pattern) for pattern in patterns)
