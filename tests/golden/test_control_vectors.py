@@ -123,6 +123,7 @@ MESSAGES: dict[str, Message] = {
         buffers=4,
         buffer_size=65536,
         on_death="retry",
+        silence_s=30.0,
         direction="receive",
         invoker="tail",
         travel={"paths": 2},

@@ -110,6 +110,7 @@ def asking(spec: PipeSpec, ask: Ask) -> InitiatePipe:
         buffers=spec.buffers,
         buffer_size=spec.buffer_size,
         on_death=spec.on_death.value,
+        silence_s=spec.silence_s,
         direction=ask.direction,
         invoker=ask.invoker,
         travel=dict(ask.travel or {}),
@@ -150,6 +151,7 @@ def initiation(message: InitiatePipe, draw: Callable[[int], bytes]) -> Initiatio
         buffers=message.buffers,
         buffer_size=message.buffer_size or MIB,
         on_death=OnDeath(message.on_death),
+        silence_s=message.silence_s,
     )
     place = _PLACES.get(message.invoker, GuestPlace.HEAD)
     return Initiation(spec=spec, gate=gate, place=place, token=token)

@@ -34,7 +34,8 @@ from datamover.errors import (
 from datamover.ids import PipeName
 from datamover.monitor.account import part_of
 from datamover.monitor.core import State
-from datamover.monitor.live import Alias, LivePipe, Notify, Outcome, revived_failure
+from datamover.monitor.failure import revived_failure
+from datamover.monitor.live import Alias, LivePipe, Notify, Outcome
 from datamover.monitor.peer import Peer
 from datamover.monitor.plan import plain_of
 from datamover.monitor.statistics import PipeStatistics, StageStatistics, stage_statistics

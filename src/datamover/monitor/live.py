@@ -39,6 +39,8 @@ from datamover.monitor.core import (
     TaskFinished,
     TaskReady,
 )
+from datamover.monitor.failure import revived_failure
+from datamover.monitor.silent import SilentTasks
 from datamover.monitor.stall import find_stall
 from datamover.monitor.statistics import PipeStatistics, read_statistics
 from datamover.monitor.succession import Succession
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
     from datamover.monitor.supervisor import Monitor
     from datamover.pipe.layout import Layout, Task
 
-__all__ = ["Alias", "LivePipe", "Notify", "Outcome", "revived_failure"]
+__all__ = ["Alias", "LivePipe", "Notify", "Outcome"]
 
 Notify = Callable[[str, int, str, Mapping[str, object]], None]
 
@@ -112,6 +114,7 @@ class LivePipe:
         monitor: Monitor,
         on_notice: Notify | None,
         alias: Alias | None = None,
+        silence_s: float = 0.0,
     ) -> None:
         self.name = name
         self.alias = alias or Alias(pipe=name)
@@ -135,6 +138,7 @@ class LivePipe:
         self._look = self.started + _LOOK
         self._last: PipeStatistics | None = None
         self._succession = Succession(self.wiring)
+        self._silence = SilentTasks(self.wiring, silence_s)
         self._ended = 0.0
         self._alive = {task.id for task in layout.tasks}
         self._told: set[int] = set()  # tasks whose end the core has been told
@@ -421,6 +425,17 @@ class LivePipe:
         self._handle(TaskFailed(stall.task, str(self._failure)))
         self._stop_task(stall.task)  # it waits, and does not end by itself
 
+    def check_silence(self) -> None:
+        """Kill what is alive for the system alone, and name it where nobody takes its place."""
+        if self.state is not State.RUNNING or self._inline is not None:
+            return
+        for silent in self._silence.find(self.pids):
+            task = self.layout.tasks[silent.task]
+            if not self.layout.stages[task.stage].retried:
+                self._failure = self._failure or self._death(silent.task, silent.reason)
+                self._handle(TaskFailed(silent.task, silent.reason))
+            self.signal(silent.task, silent.pid)
+
     def signal(self, task: int, pid: int) -> None:
         """Kill one task's process."""
         try:
@@ -557,8 +572,14 @@ class LivePipe:
             instance=found.instance,
             sequence=held[0] if held else -1,
             cause=reason,
-            cause_code="killed" if "signal" in reason else "exit",
+            cause_code=_code_of(reason),
         )
+
+
+def _code_of(reason: str) -> str:
+    if "silent" in reason or "stopped" in reason:
+        return "silent"
+    return "killed" if "signal" in reason else "exit"
 
 
 def _receive(control: socket.socket) -> bytes | None:
@@ -572,30 +593,3 @@ def _receive(control: socket.socket) -> bytes | None:
             # The task ended before it read our word to stop.  The kernel says so once, ahead of
             # what the task had still said: read on.
             continue
-
-
-def revived_failure(facts: Mapping[str, object], *, machine: str = "") -> StageFailedError:
-    """Make an error of what a task, or another machine, said of it; what is no fact is left out.
-
-    Args:
-        facts: As ``errors.facts`` returns them.
-        machine: Where it happened; empty: here.
-    """
-
-    def text(name: str) -> str:
-        return str(facts.get(name, ""))
-
-    def number(name: str, default: int) -> int:
-        value = facts.get(name)
-        return value if isinstance(value, int) else default
-
-    return StageFailedError(
-        stage=text("stage"),
-        instance=number("instance", -1),
-        sequence=number("sequence", -1),
-        cause=text("cause"),
-        cause_code=text("cause_code"),
-        cause_status=number("cause_status", 70),
-        cause_hint=text("cause_hint"),
-        machine=machine,
-    )

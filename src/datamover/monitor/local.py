@@ -30,8 +30,8 @@ from datamover.errors import (
 )
 from datamover.link.guest import Entrance, Guest
 from datamover.link.places import runtime_folder
+from datamover.monitor.failure import revived_failure
 from datamover.monitor.initiation import Ask, asking
-from datamover.monitor.live import revived_failure
 from datamover.monitor.reach import reach_socket
 from datamover.monitor.runtime import monitor_socket, short
 from datamover.wire.attach import Terms

@@ -143,7 +143,14 @@ class Monitor:
             )
         layout = lay_out(spec, cache=last_level_cache())
         name = new_name(spec)
-        pipe = LivePipe(name, layout, monitor=self, on_notice=on_notice, alias=alias)
+        pipe = LivePipe(
+            name,
+            layout,
+            monitor=self,
+            on_notice=on_notice,
+            alias=alias,
+            silence_s=spec.silence_s,
+        )
         self._pipes.append(pipe)
         for task, control in pipe.wiring.sockets.items():
             self._selector.register(control, selectors.EVENT_READ, (pipe, task))
@@ -202,6 +209,7 @@ class Monitor:
             pipe.check_grace()
             pipe.mend()
             pipe.check_stall()
+            pipe.check_silence()
             if pipe.is_over:
                 self._forget(pipe)
 

@@ -35,6 +35,7 @@ _WARM: Final = 4 << 20
 _LEAST_POOL: Final = 8
 _MAX_INSTANCES: Final = 256
 _MAX_STAGES: Final = 64
+_MOST_SILENCE_S: Final = 1e9
 _MAX_ALLOCATORS: Final = 240  # a task gets a descriptor for each, 253 at most with one message
 _DEFAULT_CACHE: Final = Bytes(32 << 20)
 
@@ -191,6 +192,8 @@ def _given(spec: PipeSpec) -> list[tuple[StageSpec, Definition]]:
     given = [(stage, stage.resolved() or find(stage.use)) for stage in spec.stages]
     if not _LEAST_SHARE <= len(given) <= _MAX_STAGES:
         raise SpecError(reason=f"a pipe has 2 to {_MAX_STAGES} stages, not {len(given)}")
+    if not 0 <= spec.silence_s < _MOST_SILENCE_S:
+        raise SpecError(reason=f"silence_s: {spec.silence_s:g}")
     if spec.buffer_size < 1:
         raise SpecError(reason=f"buffer_size: {spec.buffer_size}")
     if given[0][0].joined:

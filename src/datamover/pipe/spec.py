@@ -98,6 +98,8 @@ class PipeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         buffer_size: Bytes a head fills of each.
         mode: What its tasks are.
         on_death: What happens when an instance of a replayable stage is killed.
+        silence_s: Seconds after which a task that neither waits in a verb nor calls one is killed;
+            0: it may be at work for as long as it takes.
     """
 
     name: str
@@ -106,6 +108,7 @@ class PipeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     buffer_size: int = MIB
     mode: Mode = Mode.PROCESS
     on_death: OnDeath = OnDeath.STOP
+    silence_s: float = 0.0
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,6 +118,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     buffer_size: int | str = MIB
     mode: Mode = Mode.PROCESS
     on_death: OnDeath = OnDeath.STOP
+    silence_s: float = 0.0
 
 
 class _FileStage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -177,4 +181,5 @@ def load_spec(path: str) -> PipeSpec:
         buffer_size=parse_size(size) if isinstance(size, str) else size,
         mode=found.mode,
         on_death=found.on_death,
+        silence_s=found.silence_s,
     )

@@ -226,6 +226,7 @@ class InitiatePipe(Message, frozen=True, kw_only=True):
         buffers: Slots of the pool; 0: sized to the stages.
         buffer_size: Bytes a head fills of each; 0: the usual.
         on_death: What happens when an instance is killed.
+        silence_s: Seconds that a task may be silent; 0: for ever.
         direction: As this machine sees it, "send": data begins here; "receive": it ends here;
             "relay": it only passes through; empty: it is not said, and not checked.
         invoker: What asks: "command" leaves it alone; "head" and "tail" will be that end of it.
@@ -238,6 +239,7 @@ class InitiatePipe(Message, frozen=True, kw_only=True):
     buffers: Count = 0
     buffer_size: Count = 0
     on_death: Literal["stop", "retry"] = "stop"
+    silence_s: float = 0.0
     direction: Literal["", "send", "receive", "relay"] = ""
     invoker: Literal["command", "head", "tail"] = "command"
     travel: Plain = {}
