@@ -70,7 +70,7 @@ def small(tmp_path_factory, make_store):
     source, store = root / "source", make_store(root / "store")
     source.mkdir()
     for number in range(12):
-        (source / f"long-{number}").write_bytes(b"%d" % number * 300_000)
+        (source / f"long-{number}").write_bytes(b"%d" % number * 600_000)
         (source / f"short-{number}").write_bytes(b"short %d" % number)
     Program().backup(source, store).check(0)
     with Store.open(store, lambda: b"correct") as opened:

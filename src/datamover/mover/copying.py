@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Final
 from datamover.codec.codec import Codec
 from datamover.files.leftover import PATTERN
 from datamover.files.naming import Naming
-from datamover.mover.pipes import BLOCK_SIZE
 from datamover.mover.targets import Source, Target
 from datamover.pipe.spec import OnDeath, PipeSpec, StageSpec
-from datamover.units import KIB
+from datamover.units import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +47,7 @@ PRELOAD: Final = (
 BORDERS: Final = ("datamover.stages.head.net_receive", "datamover.stages.tail.net_send")
 """And for those that another machine takes part in."""
 
+_BUFFER_SIZE: Final = 2 * MIB
 _SHARE: Final = 8
 _FEW: Final = 3
 _MOST_WORKERS: Final = 16
@@ -193,7 +193,7 @@ def _pipe(plan: Plan, stages: list[StageSpec]) -> PipeSpec:
         name="copy",
         stages=tuple(stages),
         buffers=buffers,
-        buffer_size=BLOCK_SIZE,
+        buffer_size=_BUFFER_SIZE,
         on_death=plan.on_death,
     )
 
