@@ -13,6 +13,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final, Self
 
+from datamover.disk.sync import sync_file_system
 from datamover.files.descent import DIRECTORY_FLAGS, Descent
 from datamover.files.entry import Kind
 
@@ -72,6 +73,17 @@ class Destination:
     ) -> None:
         self._directories.close()
         self._targets.close()
+
+    def sync(self) -> None:
+        """Wait until every file system that was written to is durable.
+
+        Raises:
+            OSError: Something could not be written.
+
+        Blocking: until the disks have it.
+        """
+        for descriptor in self._directories.file_systems.values():
+            sync_file_system(descriptor)
 
     @property
     def base(self) -> int:
@@ -218,9 +230,29 @@ class Destination:
 
 
 class _Making(Descent):
-    """A descent that makes the directories it misses, for this user alone until they are done."""
+    """A descent that makes the directories it misses, for this user alone until they are done.
+
+    Attributes:
+        file_systems: A directory of each that it was in, by device.
+    """
+
+    def __init__(self, base: int) -> None:
+        super().__init__(base)
+        self.file_systems: dict[int, int] = {os.fstat(base).st_dev: os.dup(base)}
+
+    def close(self) -> None:
+        while self.file_systems:
+            os.close(self.file_systems.popitem()[1])
+        super().close()
 
     def make(self, parent: int, name: bytes) -> int:
+        found = self._made(parent, name)
+        device = os.fstat(found).st_dev
+        if device not in self.file_systems:
+            self.file_systems[device] = os.dup(found)
+        return found
+
+    def _made(self, parent: int, name: bytes) -> int:
         try:
             return os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
         except FileNotFoundError:

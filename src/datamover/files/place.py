@@ -29,6 +29,7 @@ from datamover.errors import MalformedError, RestoreError
 from datamover.files.attributes import Attributes
 from datamover.files.delta import Delta, decode_delta
 from datamover.files.entry import Entry, EntryFlag, Kind, Status
+from datamover.files.handover import Handover
 from datamover.files.leftover import RESUMABLE, is_leftover
 from datamover.files.naming import Naming
 from datamover.files.notice import Notice
@@ -94,6 +95,7 @@ class Place:
         notice: Told "exists", "missing", "incomplete", "failed", "skipped", "metadata", "changed",
             "unreadable" and "note".
         attributes: Sets what an entry says beside its data.
+        handover: Gives files their names.
         removes: What REMOVED names may go.
         direct: Write large files past the page cache; for a caller that waits for the disk anyway.
         transfer: Copies the sources' data, where they are on this machine.
@@ -107,6 +109,7 @@ class Place:
     naming: Naming
     notice: Notice
     attributes: Attributes
+    handover: Handover
     removes: bool = False
     direct: bool = False
     transfer: Transfer | None = None
@@ -168,6 +171,7 @@ class Place:
         self._end_part()
         while self._directories:
             self._leave()
+        self.handover.finish()
 
     def close(self) -> None:
         """Let go of a file that is not finished: of a large one the next copy finds its part."""
@@ -175,6 +179,12 @@ class Place:
         if part is not None:
             self._stop(part)
         self._drop_patch(keep=True)
+
+    def not_given(self, path: bytes, error: OSError, is_own: bool) -> None:
+        """Learn that a complete file, or another name of one, could not get its name."""
+        self.counts.files -= is_own
+        self.counts.other -= not is_own
+        self._failed(path, error)
 
     def _entry(self, entry: Entry, data: memoryview) -> None:
         name = entry.path
@@ -234,7 +244,7 @@ class Place:
                 write_extents(file, entry, data)
                 if size != len(data):
                     os.ftruncate(file, size)
-                self._keep(file, beside, entry)
+                self._keep(file, beside, entry, size, has_holes=size != len(data))
             except OSError:
                 self.target.drop(entry.path, beside)
                 raise
@@ -242,11 +252,17 @@ class Place:
                 os.close(file)
             self.counts.bytes += len(data)
 
-    def _keep(self, file: int, beside: bytes, entry: Entry) -> None:
+    def _keep(
+        self, file: int, beside: bytes, entry: Entry, size: int, *, has_holes: bool = True
+    ) -> None:
         """Give a complete file its attributes and its name."""
         self.attributes.set(file, entry)
-        self.target.commit(entry.path, beside)
         self.counts.files += 1
+        try:
+            self.handover.give(entry.path, beside, file=file, size=size, has_holes=has_holes)
+        except OSError:
+            self.counts.files -= 1
+            raise
 
     def _transfer(self, entry: Entry, name: bytes) -> None:
         """Copy a file of this machine."""
@@ -308,8 +324,9 @@ class Place:
                 self._skip("incomplete", path, "not all of its data came")
             else:
                 part.flush()
-                os.ftruncate(part.file, min(part.entry.size, part.actual))
-                self._keep(part.file, self._beside, part.entry)
+                size = min(part.entry.size, part.actual)
+                os.ftruncate(part.file, size)
+                self._keep(part.file, self._beside, part.entry, size, has_holes=size != part.data)
                 part.close()
         except OSError as error:
             self._failed(path, error)
@@ -349,7 +366,7 @@ class Place:
             self.unmatched(patch.entry.root, patch.name)
         else:
             os.ftruncate(patch.file, delta.size)
-            self._keep(patch.file, patch.beside, patch.entry)
+            self._keep(patch.file, patch.beside, patch.entry, delta.size)
             self.counts.bytes += patch.data
             self.counts.reused += patch.reused
             self.counts.resumed += patch.kept
@@ -379,6 +396,9 @@ class Place:
     def _leave(self) -> None:
         """Set the attributes of a directory whose files are all there."""
         _, entry = self._directories.pop()
+        self.handover.then(lambda: self._finish_directory(entry))
+
+    def _finish_directory(self, entry: Entry) -> None:
         try:
             directory = self.target.enter(entry.path) if entry.path else self.target.base
             if entry.flags & _SAME:
@@ -404,11 +424,15 @@ class Place:
             reason = f"the file that it is another name of is not there: {printable(entry.link)}"
             self._skip("missing", entry.path, reason)
             return
-        made = self.target.link(entry, first)
-        if made is None:
+        there = self.handover.place_of(first)
+        beside = self.target.link_beside(entry, there)
+        if beside is None:
             return
-        if not made:
-            self._copy(entry, first)
+        if not beside:
+            self._copy(entry, there)
+        else:
+            # Where its file waits for its first name, this one waits too.
+            self.handover.give(entry.path, beside, has_holes=self.handover.is_waiting(first))
         self.counts.other += 1
 
     def _copy(self, entry: Entry, first: bytes) -> None:
@@ -419,7 +443,7 @@ class Place:
             if there:
                 os.ftruncate(file, 0)
             self.target.copy(first, file)
-            self._keep(file, beside, entry)
+            self._keep(file, beside, entry, entry.size)
         except OSError:
             self.target.drop(entry.path, beside)
             raise
@@ -443,6 +467,9 @@ class Place:
         if not self.removes and not is_leftover(entry.path.rpartition(b"/")[2]):
             self._skip("skipped", entry.path, "nothing is to be removed here")
             return
+        if self.removes:
+            # What was moved at the source is here under its new name before the old one goes.
+            self.handover.settle()
         try:
             is_directory = stat.S_ISDIR(entry.mode)
             if self.target.remove_entry(entry.path, is_directory=is_directory):

@@ -26,6 +26,7 @@ __all__ = ["Replacement"]
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PRIVATE: Final = 0o600
+_LARGEST: Final = (1 << 64) - 1
 _SYMLINK: Final = int(Kind.SYMLINK)
 _TYPES: Final[dict[int, int]] = {
     Kind.FIFO: stat.S_IFIFO,
@@ -44,8 +45,8 @@ class Replacement(Destination):
 
     def __init__(self, base: int) -> None:
         super().__init__(base, overwrite=True)
-        # Small files follow each other under one name, which no other copy has.
-        self._scratch = leftover_name(os.urandom(16))
+        # No other copy has these names, and none of them is used twice.
+        self._scratch = int.from_bytes(os.urandom(8))
 
     def begin(self, path: bytes, size: int) -> tuple[int, bytes, int]:
         """Make a file beside ``path``, or go on with the one that an earlier copy left.
@@ -61,7 +62,7 @@ class Replacement(Destination):
         directory = self.enter(above)
         if size < RESUMABLE:
             # What is not in a folder of the copy's own is found again by its name alone.
-            beside = self._scratch if above else leftover_name(name)
+            beside = self._unique() if above else leftover_name(name)
         else:
             beside = leftover_name(name)
             with suppress(OSError):
@@ -75,6 +76,15 @@ class Replacement(Destination):
         except FileExistsError:
             os.unlink(beside, dir_fd=directory)
         return os.open(beside, _NEW, _PRIVATE, dir_fd=directory), beside, 0
+
+    def has(self, path: bytes) -> bool:
+        """Say whether something has the name already."""
+        above, _, name = path.rpartition(b"/")
+        try:
+            os.stat(name, dir_fd=self.enter(above), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
     def commit(self, path: bytes, beside: bytes) -> None:
         """Give the file its name; what had it is gone, in the same step.
@@ -100,9 +110,7 @@ class Replacement(Destination):
     def special(self, entry: Entry) -> tuple[int, bytes]:
         """Make a symlink, FIFO or device beside its name, for ``commit``."""
         directory = self.enter(entry.path.rpartition(b"/")[0])
-        beside = self._scratch
-        with suppress(FileNotFoundError):
-            os.unlink(beside, dir_fd=directory)
+        beside = self._unique()
         if entry.kind == _SYMLINK:
             os.symlink(entry.link, beside, dir_fd=directory)
         else:
@@ -110,31 +118,34 @@ class Replacement(Destination):
             os.mknod(beside, _TYPES[entry.kind] | _PRIVATE, device, dir_fd=directory)
         return directory, beside
 
-    def link(self, entry: Entry, target: bytes) -> bool | None:
-        """Make ``entry`` another name of ``target``; None when it is one, false when none can be.
+    def link_beside(self, entry: Entry, target: bytes) -> bytes | None:
+        """Make another name of ``target`` beside that of ``entry``, for ``commit``.
+
+        Returns:
+            The name; empty when none can be made, None when the entry is a name of it already.
 
         Raises:
             OSError: The system refuses.
         """
         above, _, first = target.rpartition(b"/")
         source = self._targets.enter(above)
-        directory = self.enter(entry.path.rpartition(b"/")[0])
-        name = entry.path.rpartition(b"/")[2]
+        over, _, name = entry.path.rpartition(b"/")
+        directory = self.enter(over)
+        beside = self._unique()
         with suppress(FileNotFoundError):
             there = os.stat(name, dir_fd=directory, follow_symlinks=False)
             if os.path.samestat(there, os.stat(first, dir_fd=source, follow_symlinks=False)):
                 return None
         try:
             os.link(
-                first, self._scratch,
+                first, beside,
                 src_dir_fd=source, dst_dir_fd=directory, follow_symlinks=False,
             )  # fmt: skip
         except OSError as error:
             if error.errno not in _CANNOT_LINK:
                 raise
-            return False
-        self.commit(entry.path, self._scratch)
-        return True
+            return b""
+        return beside
 
     def remove_entry(self, path: bytes, *, is_directory: bool) -> bool:
         """Remove what has this name, an empty directory or anything else; say whether it was there.
@@ -152,6 +163,10 @@ class Replacement(Destination):
         except FileNotFoundError:
             return False
         return True
+
+    def _unique(self) -> bytes:
+        self._scratch = self._scratch + 1 & _LARGEST
+        return b".datamover-%016x.part" % self._scratch
 
 
 def _is_ours(there: os.stat_result) -> bool:

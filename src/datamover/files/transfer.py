@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datamover.files.attributes import Attributes
     from datamover.files.duplicate import Duplicate
     from datamover.files.entry import Entry
+    from datamover.files.handover import Handover
     from datamover.files.notice import Notice
     from datamover.files.origin import Origin
     from datamover.files.replacement import Replacement
@@ -42,6 +43,7 @@ class Transfer:
         origin: Where from.
         duplicate: Copies their data.
         attributes: Sets what an entry says beside its data.
+        handover: Gives them their names.
         notice: Told "unreadable" and "changed".
     """
 
@@ -52,12 +54,14 @@ class Transfer:
         origin: Origin,
         duplicate: Duplicate,
         attributes: Attributes,
+        handover: Handover,
         notice: Notice,
     ) -> None:
         self._target = target
         self._origin = origin
         self._duplicate = duplicate
         self._attributes = attributes
+        self._handover = handover
         self._notice = notice
 
     def file(self, entry: Entry, name: bytes) -> Transferred | None:
@@ -92,8 +96,8 @@ class Transfer:
                 begin = self._duplicate.common(source, file)
                 os.ftruncate(file, begin)
             refusal = ""
+            sparse = bool(entry.flags & _SPARSE)
             try:
-                sparse = bool(entry.flags & _SPARSE)
                 end = self._duplicate.copy(source, file, size, sparse=sparse, begin=begin)
             except OSError as error:
                 # Only a source answers so.
@@ -106,7 +110,9 @@ class Transfer:
                 self._tell("unreadable", entry, name, refusal or "it is no file any more")
                 return None
             self._attributes.set(file, entry)
-            target.commit(entry.path, beside)
+            self._handover.give(
+                entry.path, beside, file=file, size=end, has_holes=sparse or end < size
+            )
         except OSError as error:
             if size < RESUMABLE or isinstance(error, FileExistsError):
                 target.drop(entry.path, beside)

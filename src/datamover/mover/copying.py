@@ -129,15 +129,15 @@ def copying(plan: Plan) -> PipeSpec:
             if plan.compares
             else [_survey(plan, plan.roots, plan.ignores, at=plan.source_at)]
         )
-        stages = [*heads, _duplicating(plan), placing(plan)]
+        stages = [*heads, _duplicating(plan), placing(plan, replaces=plan.compares)]
     else:
         heads = _compared(plan) if plan.compares else [_scan(plan)]
-        stages = [*heads, *_moved(plan), placing(plan)]
+        stages = [*heads, *_moved(plan), placing(plan, replaces=plan.compares)]
     return _pipe(plan, stages)
 
 
-def placing(plan: Plan) -> StageSpec:
-    """Return the tail, which belongs to the destination."""
+def placing(plan: Plan, *, replaces: bool = True) -> StageSpec:
+    """Return the tail, which belongs to the destination; ``replaces``: something may be there."""
     return StageSpec(
         use="place",
         at=plan.target_at,
@@ -149,6 +149,7 @@ def placing(plan: Plan) -> StageSpec:
             "removes": plan.removes,
             "numeric_ids": plan.numeric_ids,
             "sync": plan.sync,
+            "replaces": replaces,
         },
     )
 
@@ -263,6 +264,8 @@ def _duplicating(plan: Plan) -> StageSpec:
             "targets": list(plan.target.names),
             "origins": plan.roots,
             "numeric_ids": plan.numeric_ids,
+            "sync": plan.sync,
+            "replaces": plan.compares,
         },
     )
 

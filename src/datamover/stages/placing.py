@@ -6,21 +6,23 @@ Source: docs/spec/copy-pipes.md; DESIGN D14.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from datamover.disk.straight import open_folder, shown
-from datamover.errors import RestoreError, UsageError
+from datamover.errors import DataMoverError, RestoreError, UsageError
 from datamover.files.attributes import Attributes
 from datamover.files.duplicate import Duplicate
+from datamover.files.handover import Handover
 from datamover.files.naming import Naming
 from datamover.files.origin import Origin
 from datamover.files.printable import printable, why
 from datamover.files.replacement import Replacement
 from datamover.files.transfer import Transfer
+from datamover.shm.statistics import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from datamover.pipe.ports import Port
@@ -36,6 +38,7 @@ class Placing:
         target: Where to.
         naming: What the sources are called there.
         attributes: Sets what an entry says beside its data.
+        handover: Gives files their names.
         transfer: Copies files of this machine; None where the sources are on another.
 
     Raises:
@@ -53,6 +56,9 @@ class Placing:
         targets: Sequence[str],
         origins: Sequence[str],
         numeric_ids: bool,
+        sync: bool,
+        replaces: bool,
+        failed: Callable[[bytes, OSError, bool], None],
     ) -> None:
         if len(sources) != len(targets):
             raise UsageError(reason="each source needs a target")
@@ -61,7 +67,11 @@ class Placing:
         self.naming = Naming([(os.fsencode(a), os.fsencode(b)) for a, b in pairs])
         self.attributes = Attributes(notice=self.notice, numeric_ids=numeric_ids)
         self.base = _opened(destination)
+        self._destination = destination
         self.target = Replacement(self.base)
+        self.handover = Handover(
+            self.target, failed, sync=self.sync if sync else None, replaces=replaces
+        )
         self.transfer: Transfer | None = None
         self._stack = ExitStack()
         self._stack.enter_context(self.target)
@@ -72,6 +82,7 @@ class Placing:
                 origin=origin,
                 duplicate=Duplicate(check=port.check, told=port.took),
                 attributes=self.attributes,
+                handover=self.handover,
                 notice=self.notice,
             )
 
@@ -84,7 +95,26 @@ class Placing:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # Files that are complete get their names, also when others cannot be: nobody writes
+        # them again then.
+        with suppress(OSError, DataMoverError):
+            self.handover.finish()
         self._stack.close()
+
+    def sync(self) -> None:
+        """Wait until everything in the destination is durable.
+
+        Raises:
+            RestoreError: Something could not be written.
+
+        Blocking: until the disk has it.
+        """
+        try:
+            with self._port.waiting(Wait.OUTPUT):
+                self.target.sync()
+        except OSError as error:
+            path = printable(os.fsencode(shown(self._destination)))
+            raise RestoreError(path=path, reason=why(error)) from error
 
     def notice(self, kind: str, path: bytes, reason: str) -> None:
         """Tell the caller of the pipe."""

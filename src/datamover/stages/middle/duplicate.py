@@ -26,6 +26,7 @@ from datamover.wire.tag import TagHeader
 
 if TYPE_CHECKING:
     from datamover.files.entry import Entry
+    from datamover.files.handover import Handover
     from datamover.files.naming import Naming
     from datamover.files.transfer import Transfer
     from datamover.pipe.ports import MiddlePort
@@ -52,6 +53,8 @@ class Settings:
         targets: What each is called below the destination.
         origins: Absolute paths of the sources.
         numeric_ids: Use the source's user and group numbers even where their names exist here.
+        sync: A name changes only when what it gets is on the medium.
+        replaces: Something may be there already.
     """
 
     destination: str
@@ -59,6 +62,8 @@ class Settings:
     targets: tuple[str, ...]
     origins: tuple[str, ...]
     numeric_ids: bool = False
+    sync: bool = True
+    replaces: bool = True
 
 
 def run(port: MiddlePort, settings: Settings) -> None:
@@ -77,10 +82,13 @@ def run(port: MiddlePort, settings: Settings) -> None:
         targets=settings.targets,
         origins=settings.origins,
         numeric_ids=settings.numeric_ids,
+        sync=settings.sync,
+        replaces=settings.replaces,
+        failed=lambda path, *_: work.not_given(path),
     ) as placing:
         if placing.transfer is None:
             raise UsageError(reason="name the origins of the files")
-        work = _Duplicates(placing.naming, placing.transfer)
+        work = _Duplicates(placing.naming, placing.transfer, placing.handover)
         for buffer in port.incoming():
             before = work.files
             buffer.used = work.block(buffer.payload)
@@ -92,23 +100,34 @@ def run(port: MiddlePort, settings: Settings) -> None:
 
 
 class _Duplicates:
-    def __init__(self, naming: Naming, transfer: Transfer) -> None:
+    def __init__(self, naming: Naming, transfer: Transfer, handover: Handover) -> None:
         self.files = 0
         self.bytes = 0
         self.skipped = 0
         self._naming = naming
         self._transfer = transfer
+        self._handover = handover
+        self._failed: set[bytes] = set()
 
     def block(self, payload: memoryview) -> Bytes:
         """Copy what the table names, and leave in it what is left; return its new length."""
         at = HEADER_SIZE
-        left: list[bytes] = []
+        left: list[tuple[bytes, bytes]] = []
         for entry in decode_entries(payload):
             end = at + _LENGTH.unpack_from(payload, at)[0]
-            if not self._is_due(entry) or not self._is_done(entry):
-                left.append(bytes(payload[at:end]))
+            is_done = self._is_due(entry) and self._is_done(entry)
+            if not is_done or self._handover.is_waiting(entry.path):
+                left.append((entry.path if is_done else b"", bytes(payload[at:end])))
             at = end
-        return write_table(payload, left)
+        # All names are given before the block goes on: behind it folders get their times.
+        self._handover.finish()
+        failed, self._failed = self._failed, set()
+        return write_table(payload, [one for path, one in left if not path or path in failed])
+
+    def not_given(self, path: bytes) -> None:
+        """Learn that a file could not get its name: ``place`` will try, and say why."""
+        self._failed.add(path)
+        self.files -= 1
 
     def _is_due(self, entry: Entry) -> bool:
         """Say whether it is a small file whose data comes from here, and whose name nobody asks."""

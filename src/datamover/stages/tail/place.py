@@ -9,18 +9,12 @@ Source:     docs/spec/copy-pipes.md; SPEC E1, U3, U10; DESIGN D14; ADR 0015
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from datamover.disk.straight import shown
-from datamover.disk.sync import sync_file_system
-from datamover.errors import RestoreError
 from datamover.files.place import Place
-from datamover.files.printable import printable, why
 from datamover.pipe.stage import Role, StageInfo
-from datamover.shm.statistics import Wait
 from datamover.stages.block import get_tag
 from datamover.stages.placing import Placing
 from datamover.wire.tag import TagKind
@@ -46,7 +40,8 @@ class Settings:
             not in the blocks.
         removes: Remove what REMOVED entries name; without it, leftovers of earlier copies alone.
         numeric_ids: Use the source's user and group numbers even where their names exist here.
-        sync: Return only when everything is on the medium.
+        sync: A name changes only when what it gets is on the medium; return when everything is.
+        replaces: Something may be there already.
     """
 
     destination: str
@@ -56,6 +51,7 @@ class Settings:
     removes: bool = False
     numeric_ids: bool = False
     sync: bool = True
+    replaces: bool = True
 
 
 def run(port: TailPort, settings: Settings) -> None:
@@ -78,12 +74,16 @@ def run(port: TailPort, settings: Settings) -> None:
         targets=settings.targets,
         origins=settings.origins,
         numeric_ids=settings.numeric_ids,
+        sync=settings.sync,
+        replaces=settings.replaces,
+        failed=lambda *given: place.not_given(*given),  # noqa: PLW0108 - it comes later
     ) as placing:
         place = Place(
             placing.target,
             placing.naming,
             placing.notice,
             placing.attributes,
+            placing.handover,
             removes=settings.removes,
             direct=settings.sync,
             transfer=placing.transfer,
@@ -98,8 +98,7 @@ def run(port: TailPort, settings: Settings) -> None:
                 port.free(buffer)
             place.finish()
         if settings.sync:
-            with port.waiting(Wait.OUTPUT):
-                _sync(placing.base, settings.destination)
+            placing.sync()
     port.result(asdict(place.counts))
 
 
@@ -111,11 +110,3 @@ def _obey(place: Place, buffer: Buffer) -> None:
             place.delta(buffer.payload)
         case _:
             return  # a newer source may send more
-
-
-def _sync(directory: int, destination: str) -> None:
-    try:
-        sync_file_system(directory)
-    except OSError as error:
-        path = printable(os.fsencode(shown(destination)))
-        raise RestoreError(path=path, reason=why(error)) from error

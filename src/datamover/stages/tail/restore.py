@@ -9,7 +9,6 @@ Source:     SPEC E1, U10, U23; DESIGN D14; docs/spec/entry-table.md
 
 from __future__ import annotations
 
-import ctypes
 import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
@@ -89,7 +88,7 @@ def run(port: TailPort, settings: Settings) -> None:
             recreate.close()
         if settings.sync:
             with port.waiting(Wait.OUTPUT):
-                _sync(base, settings.destination)
+                _sync(destination, settings.destination)
     port.result(asdict(recreate.counts))
 
 
@@ -102,9 +101,10 @@ def _opened(destination: str) -> int:
         raise RestoreError(path=path, reason=why(error)) from error
 
 
-def _sync(directory: int, destination: str) -> None:
-    """Wait until the file system of ``directory`` is on its medium: one call for any number."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syncfs(directory):
-        path = printable(os.fsencode(shown(destination)))
-        raise RestoreError(path=path, reason=os.strerror(ctypes.get_errno()))
+def _sync(destination: Destination, name: str) -> None:
+    """Wait until every file system that was written to is on its medium."""
+    try:
+        destination.sync()
+    except OSError as error:
+        path = printable(os.fsencode(shown(name)))
+        raise RestoreError(path=path, reason=why(error)) from error
