@@ -49,6 +49,7 @@ DataMoverError
 │   ├── StoreExistsError
 │   ├── ArchiveMissingError
 │   ├── CatalogError                the catalog cannot be used; the chunks can make a new one
+│   ├── VolumeMissingError          a cartridge or disc must be put in
 │   └── DamagedError                something stored is damaged; says what
 └── MediaError                      a place where chunks rest refused
     ├── ChunkMissingError
@@ -128,6 +129,7 @@ __all__ = [
     "UnsafeFileError",
     "UsageError",
     "VersionError",
+    "VolumeMissingError",
     "facts",
     "revive",
 ]
@@ -749,6 +751,26 @@ class DamagedError(StoreError):
 
     code = "store.damaged"
     exit_status = 65
+
+
+@dataclass(eq=False, kw_only=True)
+class VolumeMissingError(StoreError):
+    """A chunk lies on a volume that is not here, wholly or in part.
+
+    Attributes:
+        chunk: The chunk.
+        volume: The number of the volume, as its label has it.
+        reason: Made from the two.
+    """
+
+    code = "store.volume-missing"
+    hint = "put the volume in, then run the same command again"
+    reason: str = ""
+    chunk: str
+    volume: int
+
+    def __str__(self) -> str:
+        return f"{self.store}: volume {self.volume} is not here, and chunk {self.chunk} needs it"
 
 
 class MediaError(DataMoverError):

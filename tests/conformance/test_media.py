@@ -8,10 +8,11 @@ import pytest
 
 from datamover.media.directory import DirectoryMedium
 from datamover.media.opening import open_medium
+from datamover.media.tape.virtual_library import create_library
 from datamover.testing.media import FailingMedium, MediumSuite
 from datamover.testing.object_server import FailingWay, object_address
 from datamover.testing.small_disk import small_disk
-from datamover.units import MIB
+from datamover.units import KIB, MIB
 
 pytestmark = pytest.mark.processes
 
@@ -59,6 +60,23 @@ class TestObjectMedium(MediumSuite):
             assert medium.clean() == []
             writer.commit()
             assert list(medium.names()) == ["00-0000000a.dmc"]
+
+
+@pytest.mark.parametrize("fixed", [False, True], ids=["variable", "fixed"])
+class TestTapeMedium(MediumSuite):
+    @pytest.fixture
+    def address(self, tmp_path, fixed):
+        create_library(
+            tmp_path / "robot", cartridges=4, capacity=7 * MIB, block=64 * KIB, fixed=fixed
+        )
+        return f"vtape://{tmp_path}/robot?buffer=1MiB&high=512KiB&low=128KiB"
+
+    @pytest.fixture
+    def small(self, tmp_path, fixed):
+        create_library(
+            tmp_path / "small", cartridges=2, capacity=2 * MIB, block=64 * KIB, fixed=fixed
+        )
+        return f"vtape://{tmp_path}/small?buffer=1MiB&high=512KiB&low=128KiB"
 
 
 def prefix(request):

@@ -10,10 +10,11 @@ import os
 
 import pytest
 
+from datamover.media.tape.virtual_library import create_library
 from datamover.monitor.supervisor import run
 from datamover.pipe.spec import PipeSpec, StageSpec
 from datamover.testing.program import Program
-from datamover.units import MIB
+from datamover.units import KIB, MIB
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
@@ -80,6 +81,14 @@ class TestObjectStore(PipeSuite):
     @pytest.fixture
     def address(self, objects, request):
         return objects.address(f"pipes/{abs(hash(request.node.nodeid)):x}")
+
+
+class TestTapes(PipeSuite):
+    @pytest.fixture
+    def address(self, tmp_path):
+        # Chunks of 4 MB: each goes on on the next cartridge.
+        create_library(tmp_path / "robot", cartridges=5, capacity=3 * MIB, block=64 * KIB)
+        return f"vtape://{tmp_path}/robot?buffer=1MiB"
 
 
 def digest(path):

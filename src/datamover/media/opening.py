@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 from datamover.errors import UsageError
 from datamover.media.address import MediumAddress
 from datamover.media.directory import DirectoryMedium
+from datamover.units import GIB, KIB, MIB, Bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from datamover.media.label import Owner
     from datamover.media.medium import Medium
+    from datamover.media.tape.drive import Changer
 
 __all__ = ["open_medium"]
 
@@ -59,7 +61,34 @@ def _objects(address: MediumAddress, owner: Owner | None) -> Medium:
     return ObjectMedium(address, owner)
 
 
+def _tapes(address: MediumAddress, owner: Owner | None) -> Medium:
+    # Imported late: most stores have no tape.
+    from datamover.media.tape.linux_drive import SingleDrive  # noqa: PLC0415 - as above
+    from datamover.media.tape.medium import TapeMedium  # noqa: PLC0415 - as above
+    from datamover.media.tape.virtual_library import VirtualLibrary  # noqa: PLC0415 - as above
+
+    changer: Changer
+    if address.scheme == "vtape":
+        address.require_options("buffer", "high", "low")
+        changer = VirtualLibrary(address.folder())
+    else:
+        address.require_options("buffer", "high", "low", "block", "fixed")
+        block = address.size("block", Bytes(256 * KIB))
+        fixed = address.options.get("fixed", "no")
+        if not 64 * KIB <= block <= 8 * MIB or fixed not in {"yes", "no"}:
+            raise UsageError(reason="block: from 64KiB to 8MiB; fixed: yes or no")
+        changer = SingleDrive(address.folder(), block=block, is_fixed=fixed == "yes")
+    buffer = address.size("buffer", Bytes(64 * MIB))
+    high = address.size("high", Bytes(buffer // 4 * 3))
+    low = address.size("low", Bytes(buffer // 4))
+    if not 0 < low <= high <= buffer <= GIB:
+        raise UsageError(reason="a tape's buffer is 1GiB at most, and low <= high <= buffer")
+    return TapeMedium(changer, buffer=buffer, high=high, low=low, owner=owner)
+
+
 _KINDS: Final[Mapping[str, Callable[[MediumAddress, Owner | None], Medium]]] = {
     "file": _directory,
     "s3": _objects,
+    "tape": _tapes,
+    "vtape": _tapes,
 }

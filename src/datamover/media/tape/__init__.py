@@ -1,0 +1,1 @@
+"""How do chunks rest on tapes?"""
