@@ -123,7 +123,7 @@ class Bench:
         shutil.rmtree(source)
 
     def case_links(self) -> None:
-        source = noise(self.root, self.given.megabytes // 8)
+        source = noise(self.root, self.given.megabytes // 4)
         with Network("near", "far") as network:
             near, far = network.hosts
             links = [network.connect(near, far, mbit=mbit) for mbit in (200, 100)]

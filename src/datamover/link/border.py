@@ -202,7 +202,9 @@ class Border:
             self._alone_since = None
         return found
 
-    def lost(self, path: int, reason: str, *, lasted: float, is_alone: bool) -> None:
+    def lost(
+        self, path: int, reason: str, *, lasted: float, is_alone: bool, is_news: bool = True
+    ) -> None:
         """Learn that an open path is no more, and tell; it will be opened again.
 
         Args:
@@ -210,12 +212,14 @@ class Border:
             reason: Why.
             lasted: Seconds that it was open.
             is_alone: No other path is open.
+            is_news: It matters to somebody.
         """
         now = time.monotonic()
         self._last = reason
         if is_alone:
             self._alone_since = now
-        self._port.notice("path lost", path=path, reason=reason)
+        if is_news:
+            self._port.notice("path lost", path=path, reason=reason)
         self._ways.lost(path, now, lasted=lasted)
 
     def alone(self, now: float) -> float:

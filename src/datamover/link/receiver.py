@@ -78,7 +78,7 @@ class Receiver(Generic[T]):
         self._silence = silence
         self._order: Resequencer[T] = Resequencer(window=_UNBOUNDED)
         self._early: set[int] = set()
-        self._highest = 0
+        self._highest = self._begun = 0
         self._total: int | None = None
 
     @property
@@ -125,6 +125,7 @@ class Receiver(Generic[T]):
             lane.repeated += 1
             return False
         lane.taking = sequence
+        self._begun = max(self._begun, sequence + 1)
         return True
 
     def rivals(self, path: int) -> list[int]:
@@ -195,11 +196,11 @@ class Receiver(Generic[T]):
     def acknowledgements(self, now: float, ready: set[int]) -> list[Acknowledgement]:
         """Return what to say now, on those paths that are ``ready``; it counts as said.
 
-        News of the credit alone goes out on the path that was heard last, and a little later on
-        those that still do not know: that one may be dead.
+        News of the credit alone goes out on the path that was heard last, at once if the sender may
+        have little else, and a little later on those that still do not know: that one may be dead.
         """
         found = [path for path in ready if self.lanes[path].owes]
-        if not found and self.lanes and self.credit > max(x.told for x in self.lanes.values()):
+        if not found and self.lanes and self._is_urgent():
             freshest = max(self.lanes, key=lambda path: self.lanes[path].heard)
             found = [freshest] if freshest in ready else []
         found += [
@@ -217,6 +218,15 @@ class Receiver(Generic[T]):
         return [p for p, lane in self.lanes.items() if now - lane.heard > self._silence]
 
     # ---- inside
+
+    def _is_urgent(self) -> bool:
+        """Whether there is news of the credit that the next acknowledgement would bring too late.
+
+        A frame each has to be read, and wakes the sender: news that can wait goes with what is
+        acknowledged next, which comes as long as the sender has numbers to send.
+        """
+        told = max(lane.told for lane in self.lanes.values())
+        return self.credit > told and self.credit - told >= told - self._begun
 
     def _is_late(self, lane: Lane, now: float) -> bool:
         return lane.told < self.credit and now - lane.told_at >= _REPEAT

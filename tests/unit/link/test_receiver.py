@@ -70,7 +70,7 @@ def test_credit_is_told_where_something_is_acknowledged() -> None:
 
 
 def test_news_of_the_credit_goes_everywhere_in_the_end() -> None:
-    found = receiver()
+    found = receiver(credit=1)
     found.acknowledgements(0.0, {0, 1})
     for path in (0, 1):
         found.pinged(path, 1.0 + path / 100)
@@ -82,6 +82,23 @@ def test_news_of_the_credit_goes_everywhere_in_the_end() -> None:
     assert [one.path for one in found.acknowledgements(1.07, {0, 1})] == [0]
     assert found.next_due(1.07) is None
     assert found.acknowledgements(2.0, {0, 1}) == []
+
+
+def test_news_of_the_credit_waits_while_the_sender_has_enough() -> None:
+    found = receiver(credit=10, paths=1)
+    found.acknowledgements(0.0, {0})
+    found.granted(2)
+
+    assert found.acknowledgements(0.01, {0}) == []
+    assert 0 < found.next_due(0.01) <= 0.05
+    for number in range(7):
+        take(found, 0, number)
+        (said,) = found.acknowledgements(0.02, {0})
+    assert said.credit == 12
+    found.granted(4)
+    assert found.acknowledgements(0.03, {0}) == []
+    found.granted(1)
+    assert [one.credit for one in found.acknowledgements(0.03, {0})] == [17]
 
 
 def test_a_new_path_is_told_at_once() -> None:

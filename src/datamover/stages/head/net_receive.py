@@ -40,6 +40,8 @@ __all__ = ["STAGE", "Settings", "run"]
 
 STAGE: Final = StageInfo(name="net_receive", role=Role.HEAD, allocates=True, parallel=False)
 
+_LOOK: Final = 0.05
+"""Seconds between two looks at what time does: a frame need not wait for them."""
 _SILENCE: Final = 3  # times the stall time: the sender speaks at least every half of it
 
 
@@ -93,6 +95,7 @@ class _Receiving:
         self._readers: dict[int, _Line] = {}
         self._writers: dict[int, _Line] = {}
         self._hand: list[Buffer] = []
+        self._looked = 0.0
         self._is_dry = False
         self._is_over = False
         self._blocks = self._bytes = 0
@@ -237,6 +240,9 @@ class _Receiving:
             self._add(opened)
 
     def _look_after(self, now: float) -> None:
+        if now - self._looked < _LOOK:
+            return
+        self._looked = now
         for number in self._receiver.silent(now):
             self._lose(self._lines[number], "nothing came for too long")
         for line in self._lines.values():
@@ -285,6 +291,8 @@ class _Receiving:
             reason,
             lasted=now - line.opened,
             is_alone=not self._lines and dial,
+            # A sender that has heard that all is here leaves whatever way it likes.
+            is_news=not self._receiver.is_complete,
         )
 
     def _remove(self, line: _Line) -> None:

@@ -50,7 +50,8 @@ STAGE: Final = StageInfo(name="net_send", role=Role.TAIL, parallel=False)
 _CIPHERS: Final = frozenset({TransformId.AES_256_GCM, TransformId.CHACHA20_POLY1305})
 _MICRO: Final = 1e-6
 _FAREWELL: Final = 2.0
-_LOOK: Final = 0.25
+_LOOK: Final = 0.05
+"""Seconds between two looks at what time does: a frame need not wait for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,9 +295,10 @@ class _Sending:
             line.backlog = backlog
 
     def _look_after(self, now: float) -> None:
-        if now - self._looked > _LOOK:
-            self._looked = now
-            self._look_for_progress(now)
+        if now - self._looked < _LOOK:
+            return
+        self._looked = now
+        self._look_for_progress(now)
         for number in self._sender.stalled(now):
             self._lose(self._lines[number], "nothing went on for too long")
         for number in self._sender.pings(now):
