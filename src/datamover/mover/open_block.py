@@ -15,7 +15,7 @@ from datamover.codec.checksum import check_checksum, crc32c
 from datamover.codec.cipher import Cipher
 from datamover.codec.envelope import open_block
 from datamover.codec.registry import make_expanders
-from datamover.errors import CorruptError, MalformedError, PassphraseError
+from datamover.errors import CorruptError, MalformedError, PassphraseError, SealError
 from datamover.units import MIB, Bytes
 from datamover.wire.tag import TagHeader, TransformId
 
@@ -41,7 +41,7 @@ def open_record(
         archive: The archive it belongs to.
 
     Raises:
-        SealError: It was changed, or it belongs elsewhere.
+        SealError: It was changed, it belongs elsewhere, or it is not sealed and ``key`` is given.
         PassphraseError: It is encrypted, and ``key`` is empty.
         FormatError: It is damaged, or says what no writer says.
     """
@@ -52,6 +52,8 @@ def open_record(
     data = memoryview(bytearray(record[start:]))
     if tag.crc and crc32c(data) != tag.crc:
         raise CorruptError(what=f"block {tag.block}", expected=tag.crc, actual=crc32c(data))
+    if key and not any(step.id in _CIPHERS for step in tag.transforms):
+        raise SealError(what=f"block {tag.block}")
     # Each turn takes one step off the stack, which holds at most TRANSFORMS_MAX.
     while tag.transforms:
         if tag.transforms[-1].id in _CIPHERS:

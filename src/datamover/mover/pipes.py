@@ -177,7 +177,11 @@ def reading(
     workers = max(1, min(jobs, _MOST_WORKERS))
     share = _head_share(workers) + (_UNDER_WAY if head.at else 0)
     stages = [msgspec.structs.replace(head, share=share)]
-    for transform in reversed(list(declared)):
+    undone = list(declared)
+    if key and not any(_INVERSES.get(one) == "decrypt" for one in undone):
+        # The header is not sealed: what it leaves out must not keep blocks from being checked.
+        undone.append(TransformId.AES_256_GCM)
+    for transform in reversed(undone):
         joined = len(stages) > 1
         match _INVERSES.get(transform):
             case "expand":
@@ -193,6 +197,7 @@ def reading(
                         joined=joined,
                         key=key.hex(),
                         archive=archive.hex(),
+                        required=True,
                     )
                 )
             case "verify":

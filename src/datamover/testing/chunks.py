@@ -144,6 +144,11 @@ def _chunk(
         cipher=archive.cipher,
         wrapped_key=archive.wrapped_key,
         label=archive.label,
+        transforms=(
+            TransformId.ZSTD,
+            *([archive.cipher] if archive.key else []),
+            TransformId.CRC32C,
+        ),
     )
     writer = StreamWriter(session)
     out = bytearray(writer.begin())
@@ -182,5 +187,5 @@ def _block(writer: StreamWriter, archive: NewArchive, number: BlockNumber, block
     tag = replace(tag, length=append_checksum(room, tag.length), transforms=(*tag.transforms, step))
     payload = bytes(room[: tag.length])
     head = bytearray(4096)
-    size = writer.block(replace(tag, crc=crc32c(payload)), memoryview(head))
+    size = writer.block(tag, memoryview(head), crc=crc32c(payload))
     return bytes(head[:size]) + payload

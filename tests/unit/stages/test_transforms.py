@@ -334,3 +334,18 @@ def test_a_block_whose_plain_length_is_another_is_dropped():
     port = run(expand, [(retagged(tag, plain=Bytes(5)), payload)])
 
     assert port.outputs == []
+
+
+def test_where_a_seal_is_required_a_block_without_one_is_dropped():
+    required = replace(OPEN, required=True)
+    lost = retagged(tagged(b"", block=8)[0], kind=TagKind.LOST)
+    sealed = one(encrypt, tagged(TEXT), SEAL)
+    port = run(
+        decrypt, [sealed, tagged(TEXT, block=8), (lost, b""), tagged(TEXT, block=9)], required
+    )
+
+    assert [(out.tag.block, out.tag.kind) for out in port.outputs] == [
+        (7, TagKind.DATA),
+        (8, TagKind.LOST),
+    ]
+    assert [one["block"] for one in port.noticed("damaged")] == [8, 9]

@@ -3,7 +3,8 @@
 Role:       middle
 Instances:  any
 Copies:     none
-Fails:      never on data; a block whose seal does not match is dropped and reported
+Fails:      never on data; a block whose seal does not match, or that has none and must have one, is
+            dropped and reported
 Death:      replaced; works on copies then
 Source:     SPEC E3, F3; DESIGN D10; docs/spec/keys.md
 """
@@ -21,6 +22,7 @@ from datamover.pipe.stage import Role, StageInfo
 from datamover.stages.block import get_tag, set_tag, top_transform
 from datamover.stages.damage import drop_damaged
 from datamover.wire.record import ID_SIZE
+from datamover.wire.tag import TagKind
 
 if TYPE_CHECKING:
     from datamover.codec.cipher import Cipher
@@ -40,10 +42,13 @@ class Settings:
     Attributes:
         key: The archive's key, 64 hexadecimal digits.
         archive: The archive's id, 32 hexadecimal digits.
+        required: A block that is not sealed when it comes here is damaged, and dropped: whoever can
+            write to a medium could put his own in the place of a sealed one.
     """
 
     key: str = field(repr=False)
     archive: str
+    required: bool = False
 
 
 def run(port: MiddlePort, settings: Settings) -> None:
@@ -60,7 +65,9 @@ def run(port: MiddlePort, settings: Settings) -> None:
     for buffer in port.incoming():
         tag = get_tag(buffer)
         cipher = ciphers.get(top_transform(tag) or 0)
-        if cipher is None:
+        if cipher is None and settings.required and tag.kind != TagKind.LOST:
+            drop_damaged(port, buffer, tag, "it is not sealed")
+        elif cipher is None:
             port.send(buffer)
         else:
             _decrypt(port, cipher, archive, buffer, tag)
