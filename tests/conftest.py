@@ -48,6 +48,18 @@ def _shared_memory() -> set[str]:
     return {name for name in os.listdir("/dev/shm") if name.startswith(ours)}
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _state(tmp_path_factory):
+    """Keep journals away from where this user keeps them."""
+    before = os.environ.get("DATAMOVER_STATE")
+    os.environ["DATAMOVER_STATE"] = str(tmp_path_factory.mktemp("state"))
+    yield
+    if before is None:
+        del os.environ["DATAMOVER_STATE"]
+    else:
+        os.environ["DATAMOVER_STATE"] = before
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind():
     """Fail a test that leaves a descriptor, a child process, a thread or a name in /dev/shm.

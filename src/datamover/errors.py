@@ -48,6 +48,7 @@ DataMoverError
 │   ├── NotAStoreError
 │   ├── StoreExistsError
 │   ├── ArchiveMissingError
+│   ├── ArchiveBusyError            another process writes it
 │   ├── CatalogError                the catalog cannot be used; the chunks can make a new one
 │   ├── VolumeMissingError          a cartridge or disc must be put in
 │   └── DamagedError                something stored is damaged; says what
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "ArchiveBusyError",
     "ArchiveMissingError",
     "BufferTimeoutError",
     "CatalogError",
@@ -735,6 +737,15 @@ class ArchiveMissingError(StoreError):
     code = "store.archive-missing"
     exit_status = 66
     hint = "`datamover archives STORE` lists what is there"
+
+
+@dataclass(eq=False, kw_only=True)
+class ArchiveBusyError(StoreError):
+    """Another process writes the archive, or one that is gone was not missed yet."""
+
+    code = "store.archive-busy"
+    exit_status = 75
+    hint = "run the same command again in a minute"
 
 
 @dataclass(eq=False, kw_only=True)

@@ -5,9 +5,10 @@ Source: docs/STYLE.md, "Names".
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Final, NewType
 
 __all__ = [
+    "ATTEMPT_BLOCKS",
     "ArchiveId",
     "BlockNumber",
     "BufferIndex",
@@ -31,7 +32,10 @@ SequenceNumber = NewType("SequenceNumber", int)
 """A stamp, dense from 0 within one ordered region of a pipe."""
 
 BlockNumber = NewType("BlockNumber", int)
-"""A block's place in its archive, dense from 0."""
+"""A block's place in its archive, dense from 0, or from ``attempt * ATTEMPT_BLOCKS``."""
+
+ATTEMPT_BLOCKS: Final = 1 << 40
+"""Where the block numbers of the next attempt at an interrupted archive begin."""
 
 ChunkNumber = NewType("ChunkNumber", int)
 """A chunk's place in its archive, dense from 0."""

@@ -19,6 +19,7 @@ from datamover.mover.pipes import writing
 from datamover.mover.store import Store
 from datamover.pipe.spec import StageSpec
 from datamover.testing.chaos import Observation, Plan, complaints, kills, leftovers, observe, strike
+from datamover.testing.job import Job
 from datamover.testing.program import Program
 from datamover.testing.trees import assert_same_tree, make_tree
 
@@ -28,6 +29,8 @@ KILLS = kills()
 # A store outlives so many deaths, and so many stores are under way at once; after each of so many
 # deaths everything is read by commands, and compared byte for byte.
 SEEDS, LANES, WHOLE = 5, 2, 10
+# After one of so many deaths the same command goes on; after the others its remains are dropped.
+RESUMED = 4
 GROUPS = range(0, KILLS, SEEDS * LANES)
 CHUNKS = ("--chunk-size", "1MiB")
 
@@ -106,6 +109,39 @@ def archives(store):
     return names
 
 
+def durable(store):
+    """Unfinished archives, and the chunk files of them."""
+    with Store.open(store, lambda: b"correct") as opened:
+        unfinished = opened.catalog.map.archives(ArchiveState.INCOMPLETE)
+        files = [
+            path
+            for record in unfinished
+            for path in (store / "chunks").glob(f"{record.id.hex()}-*.dmc")
+        ]
+        return unfinished, {path.name: path.stat().st_size for path in files}
+
+
+def go_on(command, store, program):
+    """The same command again: it sends what was not durable, and nothing else."""
+    unfinished, before = durable(store)
+    ended = Job(command, environment=program.environment).wait().check(0)
+    (summary,) = [one for one in ended.events if one.get("event") == "summary"]
+    after = {path.name: path.stat().st_size for path in (store / "chunks").iterdir()}
+
+    assert before.items() <= after.items()
+    assert summary.get("bytes_taken_over", 0) == sum(before.values())
+    if before:
+        assert summary["archive"] == unfinished[0].id.hex()
+        assert summary["attempt"] == 1
+
+
+def forget(store):
+    """Drop what a command left that nobody goes on with."""
+    with Store.open(store, lambda: b"correct") as opened:
+        for record in durable(store)[0]:
+            opened.depot.drop(record)
+
+
 def kill_and_go_on(seed, scene, store, verified, into):
     """One death, and everything that must still be true after it."""
     before, plan, program = archives(store), Plan.draw(seed, scene.seen), Program()
@@ -116,11 +152,19 @@ def kill_and_go_on(seed, scene, store, verified, into):
     assert complaints(struck, crews=crews()) == [], told
     if struck.task is not None:
         scene.hit[struck.task.name] += 1
-    program.backup(scene.small, store, name=f"next-{seed}").check(0)
+    goes_on = seed % RESUMED == 0 and struck.ended.status != 0
+    if goes_on:
+        go_on(command, store, program)
+        survived = [killed]
+        following = []
+    else:
+        forget(store)
+        following = [f"next-{seed}"]
+        program.backup(scene.small, store, name=following[0]).check(0)
+        # A death at the very end may come too late to matter; then the archive must be whole.
+        survived = [killed] if killed in archives(store) else []
     after = archives(store)
-    # A death at the very end may come too late to matter; then the archive must be whole.
-    survived = [killed] if killed in after else []
-    assert after == sorted([*before, *survived, f"next-{seed}"]), told
+    assert after == sorted([*before, *survived, *following]), told
     assert survived or struck.ended.status != 0, told
     assert verified(store) == [], told
     if seed % WHOLE == WHOLE - 1 or survived:
@@ -187,7 +231,7 @@ def test_the_death_of_the_command_itself_ends_its_tasks(world, store, program, t
 
     assert struck.ended.status == -9
     assert struck.ended.left == ()
-    program.backup(world.source, store).check(0)
+    go_on(command, store, program)
     assert leftovers(store) == []
     program.restore(store, tmp_path / "into").check(0)
     assert_same_tree(world.source, tmp_path / "into" / world.source.name)

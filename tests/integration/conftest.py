@@ -32,6 +32,7 @@ def near(tmp_path):
         **everywhere,
         "HOME": str(tmp_path),
         "DATAMOVER_RUNTIME": str(tmp_path / "run"),
+        "DATAMOVER_STATE": str(tmp_path / "state"),
         "DATAMOVER_RSH": shell,
         "DATAMOVER_REMOTE": program,
         "DATAMOVER_PASSPHRASE": "correct horse",

@@ -181,19 +181,3 @@ def test_both_halves_are_seen_limited_and_stopped_from_here(near, tmp_path):
     assert "stopped by" in said
     until(lambda: not Path(f"/proc/{store['pid']}").exists())
     until(lambda: not list((near.vault / "run").glob("door-*")))
-
-
-def test_an_interrupted_backup_leaves_nothing_there(near, tmp_path):
-    good(near("init", "vault:store"))
-    noise = tmp_path / "noise"
-    noise.write_bytes(os.urandom(48 << 20))
-    slow = ("--limit", "8MB/s", "--chunk-size", "4MiB")
-    running = near("backup", noise, "--to", "vault:store", *slow, start=True)
-    until(lambda: list((near.vault / "store" / "chunks").glob("*.dmc")))
-    running.send_signal(signal.SIGINT)
-    running.communicate(timeout=DEADLINE_S)
-
-    assert running.returncode == 130
-    assert list((near.vault / "store" / "chunks").iterdir()) == []
-    assert list((near.vault / "store" / "tmp").iterdir()) == []
-    assert '"incomplete": 0' in good(near("info", "vault:store", "--json")).stdout

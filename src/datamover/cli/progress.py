@@ -114,7 +114,8 @@ def notice_text(notice: Notice) -> str:
     about = [_fact(key, given.pop(key)) for key in _SAID_FIRST if key in given]
     reason = given.pop("reason", None)
     others = [_fact(key, value) for key, value in given.items() if value not in {None, ""}]
-    text = ", ".join(about) + (f": {readable(str(reason))}" if reason is not None else "")
+    said = [", ".join(about)] if about else []
+    text = ": ".join([*said, *([readable(str(reason))] if reason is not None else [])])
     tail = f" ({', '.join(others)})" if others else ""
     return f"notice[{notice.kind}]: {text or notice.stage}{tail}"
 

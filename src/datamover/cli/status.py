@@ -43,7 +43,20 @@ class Status(IntEnum):
 
 
 HARMLESS: Final = frozenset(
-    {"archive", "chunk", "item", "note", "page", "path lost", "path refused", "respawned"}
+    {
+        "archive",
+        "chunk",
+        "item",
+        "kept",
+        "not resumable",
+        "not resumed",
+        "note",
+        "page",
+        "path lost",
+        "path refused",
+        "respawned",
+        "resumed",
+    }
 )
 """Kinds of notices that take nothing away from what was asked for."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from datamover.cli.answer import Value
     from datamover.cli.everywhere import Everywhere
-    from datamover.mover.report import Copied, StageShare, Summary
+    from datamover.mover.report import Copied, Resumed, StageShare, Summary
 
 __all__ = ["finish", "record", "stage_rows"]
 
@@ -76,6 +76,8 @@ def record(summary: Summary) -> Record:
     if summary.copied is not None:
         lines = [line for line in lines if line[0].key not in _NOT_OF_A_COPY]
         lines[-2:-2] = _copied(summary.copied)
+    if summary.resumed is not None:
+        lines[-2:-2] = _resumed(summary.resumed)
     lines += [
         (Column(key=f"notices_{kind}", heading=f"notices: {kind}", kind=Kind.COUNT), count)
         for kind, count in sorted(summary.notices.items())
@@ -98,6 +100,18 @@ def _copied(copied: Copied) -> list[tuple[Column, Value]]:
         (Column(key="extra", heading="extra there", kind=Kind.COUNT), copied.extra),
         (Column(key="resumed", heading="bytes resumed", kind=Kind.BYTES), copied.resumed),
         (Column(key="reused", heading="bytes reused", kind=Kind.BYTES), copied.reused),
+    ]
+
+
+def _resumed(resumed: Resumed) -> list[tuple[Column, Value]]:
+    """Return what is said of a backup that went on."""
+    return [
+        (Column(key="attempt", heading="attempt", kind=Kind.COUNT), resumed.attempt),
+        (
+            Column(key="bytes_taken_over", heading="bytes taken over", kind=Kind.BYTES),
+            resumed.taken,
+        ),
+        (Column(key="bytes_again", heading="bytes sent again", kind=Kind.BYTES), resumed.again),
     ]
 
 

@@ -21,7 +21,7 @@ Extent = tuple[int, int]
 
 
 class Kind(IntEnum):
-    """What a file is; REMOVED: what has this name at a copy's destination goes."""
+    """What a file is; REMOVED: what had this name is gone, see the entry tables."""
 
     FILE = 1
     DIRECTORY = 2
@@ -43,7 +43,10 @@ class Status(IntEnum):
 
 
 class EntryFlag(IntFlag):
-    """How a file lies in the blocks of its archive; from BARE on, only in the pipes of a copy."""
+    """How a file lies in the blocks of its archive.
+
+    BARE to NAMED are in the pipes of a copy alone, AGAIN and WAS in archives that were interrupted.
+    """
 
     CONTINUES = 1
     MORE = 2
@@ -54,6 +57,10 @@ class EntryFlag(IntFlag):
     SAME = 64
     DIGEST = 128
     NAMED = 256
+    AGAIN = 512
+    WAS_FILE = 1024
+    WAS_DIRECTORY = 2048
+    WAS_OTHER = 4096
 
 
 class Entry(msgspec.Struct, gc=False):

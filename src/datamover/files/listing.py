@@ -24,6 +24,7 @@ __all__ = [
     "FIRST_PATH_MAX",
     "INDEX_HEADER",
     "INDEX_RECORD",
+    "TABLES_MAX",
     "Contents",
     "IndexBlock",
     "decode_contents",
@@ -43,6 +44,9 @@ _CONTENTS: Final = struct.Struct("<4sIIIQQQ")
 _PLACE: Final = struct.Struct("<QQIH")
 _LAST: Final = 1
 _CONTINUES: Final = int(EntryFlag.CONTINUES)
+
+TABLES_MAX: Final = 32
+"""Tables of an index block at most."""
 
 INDEX_HEADER: Final = _INDEX.size
 INDEX_RECORD: Final = _RECORD.size

@@ -94,6 +94,18 @@ class Planner:
             return self._whole_entry(entry, size)
         return self._cut(entry, ((0, size),))
 
+    def go_on(self, entry: Entry, extents: Iterable[Extent], done: int) -> Iterable[Plan]:
+        """Place the rest of a file whose first ``done`` data bytes lie in earlier blocks.
+
+        Args:
+            entry: Of the file; nothing was placed before it.
+            extents: All of its data.
+            done: Bytes of them to pass over.
+        """
+        entry.flags = (entry.flags | _CONTINUES) & ~_MORE
+        self._continued = True
+        return self._cut(entry, _behind(extents, done), done)
+
     @property
     def data(self) -> int:
         """Data bytes in the block that is being filled."""
@@ -133,15 +145,16 @@ class Planner:
         self._records, self._table, self._data, self._continued = [], HEADER_SIZE, 0, False
         return plan
 
-    def _cut(self, entry: Entry, extents: Iterable[Extent]) -> Iterator[Plan]:
+    def _cut(self, entry: Entry, extents: Iterable[Extent], before: int = 0) -> Iterator[Plan]:
         """Spread one file's extents over this block and as many more as it takes."""
+        entry.extents = ()
         base = len(encode_entry(entry))
-        own_flags = entry.flags
+        own_flags = entry.flags & ~_CONTINUES
         if self._records and self._room(base, 0) < min(self._whole, entry.size):
             yield self._close()
         held: list[Extent] = []
-        data = before = 0
-        flags, is_full = own_flags, False
+        data = 0
+        flags, is_full = entry.flags, False
         for begin, length in extents:
             at, end = begin, begin + length
             while at < end:
@@ -175,6 +188,15 @@ class Planner:
         self._records.append(record)
         self._table += len(record)
         self._data += data
+
+
+def _behind(extents: Iterable[Extent], done: int) -> Iterator[Extent]:
+    """Yield what is left of the extents behind their first ``done`` bytes."""
+    for at, length in extents:
+        passed = min(done, length)
+        done -= passed
+        if length > passed:
+            yield (at + passed, length - passed)
 
 
 def _whole_pages(at: int, length: int, end: int) -> int:

@@ -30,6 +30,7 @@ from datamover.files.notice import Notice
 from datamover.files.part import Part, write_extents
 from datamover.files.printable import printable, why
 from datamover.files.selection import Selection
+from datamover.files.superseded import Superseded
 from datamover.files.table import decode_entries, table_size
 from datamover.units import MIB
 
@@ -80,6 +81,7 @@ class Recreate:
         numeric_ids: Use archived user and group numbers even where their names exist here.
         stand_ins: First names of inodes that are not wanted, and the names to restore them as.
         direct: Write large files past the page cache; for a caller that waits for the disk anyway.
+        superseded: Which entries count, in an archive that was interrupted.
         counts: What was done so far.
     """
 
@@ -89,10 +91,11 @@ class Recreate:
     numeric_ids: bool = False
     stand_ins: Mapping[bytes, bytes] = field(default_factory=dict)
     direct: bool = False
+    superseded: Superseded = field(default_factory=Superseded)
     counts: Counts = field(default_factory=Counts)
     _staging: Staging = field(init=False, default_factory=Staging)
     _attributes: Attributes = field(init=False)
-    _directories: list[tuple[bytes, Entry]] = field(init=False, default_factory=list)
+    _directories: list[tuple[bytes, Entry | None]] = field(init=False, default_factory=list)
     _linked: dict[bytes, bytes] = field(init=False, default_factory=dict)
     _refused: bytes = field(init=False, default=b"")
     _part: Part | None = field(init=False, default=None)
@@ -144,6 +147,13 @@ class Recreate:
                 self._go_on(self._part, entry, data)
                 return
             self._end_part()
+        self._first(entry, data)
+
+    def _first(self, entry: Entry, data: memoryview) -> None:
+        if self.superseded and not self.superseded.counts(entry):
+            if self.superseded.is_folder_later(entry) and self._is_wanted(entry):
+                self._directory(entry, is_last=False)
+            return
         name = entry.path
         if not self._is_wanted(entry):
             return
@@ -268,17 +278,19 @@ class Recreate:
         part.close()
         self.destination.remove(part.entry.path)
 
-    def _directory(self, entry: Entry) -> None:
+    def _directory(self, entry: Entry, *, is_last: bool = True) -> None:
         try:
             self.destination.directory(entry.path)
         except OSError:
             self._refused = entry.path + b"/"
             raise
-        self._directories.append((entry.path + b"/", entry))
+        self._directories.append((entry.path + b"/", entry if is_last else None))
 
     def _leave(self) -> None:
         """Set the attributes of a directory whose files are all there."""
         _, entry = self._directories.pop()
+        if entry is None:  # it comes once more
+            return
         try:
             self._attributes.set(self.destination.enter(entry.path), entry)
         except OSError as error:

@@ -81,6 +81,9 @@ class Walk:
             the same neighbours as it would be.  Plain is a file of one name, without holes or
             extended attributes: nearly every one, and this way takes half of the time.
         plain_size: Bytes of a plain file at most.
+
+    Attributes:
+        plain: As given; when it is set later, it takes effect with the next directory.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class Walk:
         plain: Callable[[bytes, int], None] | None = None,
         plain_size: int = 0,
     ) -> None:
-        self._plain = plain
+        self.plain = plain
         self._plain_size = plain_size
         self._roots = roots
         self._notice = notice
@@ -193,7 +196,7 @@ class Walk:
         prefix = path + b"/" if path else b""
         excludes = self._excludes if path or not self._named else None
         folder = self.folder(path)
-        directory, plain = self._directory, self._plain
+        directory, plain = self._directory, self.plain
         while names:
             name = names.pop()
             if excludes and excludes.match(folder, name):

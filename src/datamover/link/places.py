@@ -1,4 +1,4 @@
-"""Where a machine keeps what it is (configuration) and what it runs (sockets).
+"""Where a machine keeps what it is (configuration), what it does (state) and runs (sockets).
 
 Source: docs/spec/trust.md, section 3; the XDG Base Directory Specification.
 """
@@ -12,7 +12,7 @@ from typing import Final
 
 from datamover.errors import UnsafeFileError
 
-__all__ = ["configuration_folder", "runtime_folder"]
+__all__ = ["configuration_folder", "runtime_folder", "state_folder"]
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -27,6 +27,20 @@ def configuration_folder() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME", "")
     # A relative one must be ignored, says the XDG specification.
     return (Path(base) if base.startswith("/") else Path.home() / ".config") / "datamover"
+
+
+def state_folder() -> Path:
+    """Return the folder of what outlives a run, such as the journals of backups; it may be missing.
+
+    Raises:
+        RuntimeError: The user has no home.
+    """
+    if given := os.environ.get("DATAMOVER_STATE"):
+        return Path(given).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/datamover")
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local/state") / "datamover"
 
 
 def runtime_folder() -> Path:

@@ -1,9 +1,8 @@
 """Back up: files into a new archive of a store.
 
-What is durable comes first: a chunk file, then its rows, then the archive's state.  A run that
-dies in between leaves an incomplete archive, which the next run removes.
+A run that dies leaves an incomplete archive, and a journal with which the same command goes on.
 
-Source: seed FIG. 7, FIG. 8 (804-812); SPEC E1-E6, F1, F2; docs/ARCHITECTURE.md, "Invariants".
+Source: seed FIG. 7, FIG. 8 (804-812); SPEC E1-E6, F1, F2, G9; docs/spec/resume.md.
 """
 
 from __future__ import annotations
@@ -12,35 +11,35 @@ import getpass
 import os
 import socket
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from datamover.errors import SourceError, UsageError
+from datamover.errors import DataMoverError, SourceError, UsageError
 from datamover.monitor.pipe_socket import asked
 from datamover.monitor.supervisor import Monitor
-from datamover.mover.count import Counts
+from datamover.mover.archiving import Archiving
 from datamover.mover.forecast import Forecast
 from datamover.mover.job import Job, processors
+from datamover.mover.journal import CommandKey, Journal
 from datamover.mover.label import Label
-from datamover.mover.pipes import BLOCK_SIZE, WRITING_STAGES, writing
-from datamover.mover.placing import Placed, place
+from datamover.mover.pipes import WRITING_STAGES
+from datamover.mover.placing import place
 from datamover.mover.report import Summary
-from datamover.pipe.spec import OnDeath, StageSpec
+from datamover.pipe.spec import OnDeath
 from datamover.placement.decision import Command
 from datamover.placement.rule import Rules
-from datamover.units import Bytes, Nanoseconds
-from datamover.wire.archive import ArchiveHeader
+from datamover.units import Nanoseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from datamover.mover.archiving import Archived
     from datamover.mover.job import Finished
     from datamover.mover.report import Watch
-    from datamover.mover.store import NewArchive, Store
-    from datamover.pipe.spec import PipeSpec
+    from datamover.mover.store import Store
 
 __all__ = ["BackupSettings", "backup"]
 
@@ -61,6 +60,7 @@ class BackupSettings:
         jobs: Instances that read, and that compress; 0: one for each processor.
         chunk_size: Bytes after which a chunk file is closed; 0: as the rules say, else 64 MiB.
         dry_run: Read and count, and keep nothing.
+        fresh: Discard what an interrupted run of the same command left, and begin anew.
         forecast: Count the sources in the background, so that progress knows the totals.
         rules: What decides where the command says nothing; None: the store's rules.
         on_death: What happens when a worker is killed.
@@ -73,13 +73,16 @@ class BackupSettings:
     jobs: int = 0
     chunk_size: int = 0
     dry_run: bool = False
+    fresh: bool = False
     forecast: bool = False
     rules: Rules | None = None
     on_death: OnDeath = OnDeath.RETRY
 
 
 def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch: Watch) -> Summary:
-    """Copy files into a new archive of ``store``; return when it is durable.
+    """Copy files into an archive of ``store``; return when it is durable.
+
+    It is a new one, or that of an interrupted run with the same store, sources and settings.
 
     Args:
         store: Where to.
@@ -90,7 +93,7 @@ def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch
     Raises:
         UsageError: No source, two of one name, no such codec, or a rule that cannot be followed.
         SourceError: A source is not there.
-        StageFailedError: A stage ended abnormally; nothing of the new archive is kept.
+        StageFailedError: A stage ended abnormally; what is durable is kept for the same command.
         StoreError: The store refuses; likewise.
 
     Blocking: until the archive is complete and durable.
@@ -107,13 +110,72 @@ def backup(store: Store, sources: Sequence[str], settings: BackupSettings, watch
         if not settings.dry_run:
             store.unlock_soon()
         job = Job(_KIND, watch, monitor=monitor, counts=_COUNTS, places=store.depot.places)
+        archiving = Archiving(
+            store=store,
+            roots=roots,
+            excludes=settings.excludes,
+            one_file_system=settings.one_file_system,
+            placed=placed,
+            jobs=settings.jobs or processors(),
+            on_death=settings.on_death,
+            job=job,
+        )
         with _forecast(roots, settings) as forecast:
             job.forecast = forecast
             if settings.dry_run:
-                spec, _ = _pipe(roots, settings, placed, None, StageSpec(use="discard"))
-                return _summary(job.run(spec), job, archive=b"", name=settings.name, stored=0)
-            store.clean()
-            return _backup(store, roots, settings, placed, job)
+                return _of_dry_run(archiving.dry_run(), job, settings.name)
+            with _journal(store, roots, settings, job) as archiving.journal:
+                done = _archived(archiving, settings, _label(roots, settings))
+        return _summary(done, job, settings.name)
+
+
+def _archived(archiving: Archiving, settings: BackupSettings, label: Label) -> Archived:
+    """Go on with what an interrupted run left, or begin."""
+    journal, done = archiving.journal, None
+    if journal is not None:
+        try:
+            earlier = journal.read()
+        except (DataMoverError, OSError) as error:
+            archiving.job.tell(_KIND, "not resumed", {"reason": f"beginning anew: {error}"})
+            earlier = None
+        if earlier is not None and settings.fresh:
+            archiving.discard(earlier)
+        elif earlier is not None:
+            done = archiving.go_on(earlier)
+    # Behind a run that goes on, which completes its archive itself.
+    archiving.store.clean()
+    if done is None:
+        done = archiving.begin(label)
+    archiving.settle()
+    return done
+
+
+@contextmanager
+def _journal(
+    store: Store, roots: tuple[str, ...], settings: BackupSettings, job: Job
+) -> Iterator[Journal | None]:
+    """Hold the journal of this command for a ``with`` block; None where there cannot be one."""
+    command = CommandKey(
+        store.id,
+        roots,
+        [
+            settings.name,
+            settings.codec,
+            "one file system" if settings.one_file_system else "",
+            *settings.excludes,
+        ],
+    )
+    try:
+        journal = Journal.take(command)
+        reason = "another run of this command is under way"
+    except DataMoverError as error:
+        journal, reason = None, str(error)
+    if journal is None:
+        job.tell(_KIND, "not resumable", {"reason": reason})
+        yield None
+        return
+    with journal:
+        yield journal
 
 
 def _forecast(
@@ -122,72 +184,6 @@ def _forecast(
     if not settings.forecast:
         return nullcontext()
     return Forecast(roots, excludes=settings.excludes, one_file_system=settings.one_file_system)
-
-
-def _backup(
-    store: Store, roots: tuple[str, ...], settings: BackupSettings, placed: Placed, job: Job
-) -> Summary:
-    label = _label(roots, settings)
-    new = store.new_archive(label, placed.cipher)
-    _, declared = _pipe(roots, settings, placed, new, StageSpec(use="discard"))
-    header = ArchiveHeader(
-        archive=new.id,
-        created_ns=new.created_ns,
-        block_size=Bytes(BLOCK_SIZE),
-        cipher=new.cipher,
-        wrapped_key=new.wrapped_key,
-        label=new.label,
-        transforms=declared,
-    )
-    tail = StageSpec(
-        use="store",
-        at=store.depot.machine,
-        settings={
-            "directory": store.depot.directory,
-            "store": store.id.hex(),
-            "archive": header.encode().hex(),
-            "chunk_size": placed.chunk_size,
-        },
-    )
-    spec, _ = _pipe(roots, settings, placed, new, tail)
-    with store.depot.writing(new.record()):
-        return _run(store, new, spec, job, label)
-
-
-def _run(store: Store, new: NewArchive, spec: PipeSpec, job: Job, label: Label) -> Summary:
-    job.after("chunk", lambda given: store.depot.enter(str(given.get("name"))))
-    job.on("page", lambda _: None)
-    finished = job.run(spec)
-    counts = Counts(
-        files=finished.number("scan", "files"),
-        directories=finished.number("scan", "directories"),
-        others=finished.number("scan", "other"),
-        bytes_in=finished.number("scan", "data"),
-    )
-    facts = store.depot.finish(counts)
-    return _summary(finished, job, archive=new.id, name=label.name, stored=facts.bytes_stored)
-
-
-def _pipe(
-    roots: tuple[str, ...],
-    settings: BackupSettings,
-    placed: Placed,
-    new: NewArchive | None,
-    tail: StageSpec,
-) -> tuple[PipeSpec, tuple[int, ...]]:
-    return writing(
-        roots=roots,
-        excludes=settings.excludes,
-        one_file_system=settings.one_file_system,
-        codecs=placed.codecs,
-        routing=placed.routing,
-        cipher=placed.cipher if new else "none",
-        key=new.key if new else b"",
-        archive=new.id if new else b"",
-        jobs=settings.jobs or processors(),
-        tail=tail,
-        on_death=settings.on_death,
-    )
 
 
 def _roots(sources: Sequence[str]) -> tuple[str, ...]:
@@ -226,17 +222,34 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _summary(finished: Finished, job: Job, *, archive: bytes, name: str, stored: int) -> Summary:
+def _of_dry_run(finished: Finished, job: Job, name: str) -> Summary:
     return Summary(
         job=_KIND,
-        archive=archive.hex(),
+        archive="",
         name=name,
         files=finished.number("scan", "files"),
         directories=finished.number("scan", "directories"),
         others=finished.number("scan", "other"),
         bytes_in=finished.number("scan", "data"),
-        bytes_out=stored,
+        bytes_out=0,
         seconds=finished.seconds,
         notices=job.notices,
         stages=finished.stages,
+    )
+
+
+def _summary(done: Archived, job: Job, name: str) -> Summary:
+    return Summary(
+        job=_KIND,
+        archive=done.archive.hex(),
+        name=name,
+        files=done.counts.files,
+        directories=done.counts.directories,
+        others=done.counts.others,
+        bytes_in=done.counts.bytes_in,
+        bytes_out=done.facts.bytes_stored,
+        seconds=done.finished.seconds if done.finished else 0.0,
+        notices=job.notices,
+        stages=done.finished.stages if done.finished else (),
+        resumed=done.resumed,
     )

@@ -77,6 +77,7 @@ class ChunkFile:
         pages: Where its index and contents blocks are.
         sees_all: Whether ``first_block``, ``blocks`` and ``pages`` are those of the whole file.
         damage: Why not all of it could be seen; None when all was.
+        records: Number, place and length of each block's record.
     """
 
     name: str
@@ -91,6 +92,7 @@ class ChunkFile:
     pages: list[Place] = field(default_factory=list)
     sees_all: bool = False
     damage: FormatError | OSError | None = None
+    records: list[tuple[BlockNumber, int, int]] = field(default_factory=list)
 
     @property
     def finished_ns(self) -> Nanoseconds:
@@ -156,6 +158,20 @@ class ChunkFile:
         finally:
             os.close(descriptor)
 
+    def read_records(self, folder: Path, first: int) -> Iterator[bytes]:
+        """Yield its blocks as they are on the medium, from number ``first`` on.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        descriptor = os.open(folder / self.name, _READ)
+        try:
+            for block, offset, length in self.records:
+                if block >= first and length <= BLOCK_MAX + HEADER_MAX:
+                    yield os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
+
 
 def _walk(descriptor: int, found: ChunkFile, table: Sequence[BlockEntry] | None = None) -> None:
     """Go from header to header until the session ends, and with a table from block to block."""
@@ -210,6 +226,7 @@ def _add(found: ChunkFile, block: int, kind: int, offset: int, length: int) -> N
     _require(found, block <= _MOST, "has a block number beyond all bounds")
     _require(found, block == found.first_block + found.blocks, "skips a block")
     found.blocks += 1
+    found.records.append((BlockNumber(block), offset, length))
     if kind in _PAGES and length <= BLOCK_MAX + HEADER_MAX:
         found.pages.append(Place(BlockNumber(block), _PAGES[TagKind(kind)], offset, length))
 
@@ -218,7 +235,7 @@ def _recover(descriptor: int, found: ChunkFile) -> None:
     """Learn the blocks of a damaged file from the table at its end, if that is sound."""
     at, table, footer, behind_at = _table(descriptor, found)
     found.archive, found.number = footer.archive, footer.chunk
-    found.first_block, found.blocks, found.pages = None, 0, []
+    found.first_block, found.blocks, found.pages, found.records = None, 0, [], []
     for block, offset, header, length, kind, _ in table:
         _require(found, offset + header + length <= at, "has blocks beyond its end")
         _add(found, block, kind, offset, header + length)

@@ -16,12 +16,15 @@ from datamover.mover.open_block import open_record
 
 if TYPE_CHECKING:
     from datamover.catalog.rows import PageRecord
+    from datamover.files.entry import Entry
 
 __all__ = ["Counts"]
 
 _CONTINUES: Final = int(EntryFlag.CONTINUES)
 _FILE: Final = int(Kind.FILE)
 _DIRECTORY: Final = int(Kind.DIRECTORY)
+_AGAIN: Final = int(EntryFlag.AGAIN)
+_NOT_OTHERS: Final = frozenset({int(Kind.FILE), int(Kind.DIRECTORY), int(Kind.REMOVED)})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,7 +35,8 @@ class Counts:
         files: Regular files.
         directories: Directories.
         others: Everything else: symbolic links, hard links, FIFOs, devices.
-        bytes_in: Bytes of file data in the archive; holes are not data.
+        bytes_in: Bytes of file data in the archive, also what a later entry took back; holes are
+            not data.
     """
 
     files: int = 0
@@ -52,8 +56,18 @@ class Counts:
         _, payload = open_record(memoryview(page.record), key=key, archive=page.archive)
         for _, table in index_tables(payload):
             for entry in decode_entries(table):
-                self.bytes_in += sum([length for _, length in entry.extents])
-                if not entry.flags & _CONTINUES:
-                    self.files += entry.kind == _FILE
-                    self.directories += entry.kind == _DIRECTORY
-                    self.others += entry.kind not in {_FILE, _DIRECTORY}
+                self.take(entry)
+
+    def take(self, entry: Entry) -> None:
+        """Count one entry of a table."""
+        self.bytes_in += sum([length for _, length in entry.extents])
+        if entry.flags & _CONTINUES:
+            return
+        self.files += entry.kind == _FILE
+        self.directories += entry.kind == _DIRECTORY
+        self.others += entry.kind not in _NOT_OTHERS
+        if entry.flags & _AGAIN:
+            # What it takes back was counted.
+            self.files -= bool(entry.flags & EntryFlag.WAS_FILE)
+            self.directories -= bool(entry.flags & EntryFlag.WAS_DIRECTORY)
+            self.others -= bool(entry.flags & EntryFlag.WAS_OTHER)

@@ -12,13 +12,22 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from datamover.catalog.database import Catalog
-from datamover.errors import MediumFullError, StoreError, StoreExistsError
+from datamover.errors import (
+    ArchiveBusyError,
+    DamagedError,
+    MediumFullError,
+    StoreError,
+    StoreExistsError,
+)
+from datamover.media.naming import chunk_name
 from datamover.mover.chunk_file import ChunkFile
 from datamover.mover.description import read_description, write_description
 from datamover.mover.enter import enter_chunk, finish_archive
+from datamover.mover.mark import Mark
 from datamover.mover.reservation import Reservation
 from datamover.placement.rule import FILE_NAME
 
@@ -41,7 +50,7 @@ if TYPE_CHECKING:
     from datamover.mover.description import Description
     from datamover.mover.sweep import Cleaned
 
-__all__ = ["FOLDERS", "Depot", "LocalDepot", "make_depot"]
+__all__ = ["FOLDERS", "Attempt", "Depot", "LocalDepot", "make_depot"]
 
 
 FOLDERS: Final = ("chunks", "tmp", "active")
@@ -69,6 +78,19 @@ def make_depot(folder: Path, description: Description) -> None:
     Catalog.create(folder, store=description.store)
     # Last: a folder without it is not a store, so half a store is none.
     write_description(folder, description)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """An archive that somebody goes on with.
+
+    Attributes:
+        number: Of this attempt; no number as high was used before.
+        is_whole: All chunks are there: what is left is to finish it.
+    """
+
+    number: int
+    is_whole: bool
 
 
 class Depot(Protocol):
@@ -107,11 +129,47 @@ class Depot(Protocol):
         """Return what the archive header declares, from the first chunk that has a readable one."""
         ...
 
-    def writing(self, record: ArchiveRecord) -> AbstractContextManager[None]:
+    def writing(
+        self, record: ArchiveRecord, *, resumable: bool = False
+    ) -> AbstractContextManager[None]:
         """Begin an archive, and hold it for the block; what is unfinished at its end goes.
 
+        Args:
+            record: As it begins.
+            resumable: What is durable of it stays, for ``resuming``.
+
         Raises:
-            StoreError: Somebody else writes it.
+            ArchiveBusyError: Somebody else writes it.
+        """
+        ...
+
+    def resuming(self, record: ArchiveRecord, attempt: int) -> AbstractContextManager[Attempt]:
+        """Go on with an archive, and hold it for the block, as ``writing`` does.
+
+        Args:
+            record: As it began.
+            attempt: The least number that this attempt may have.
+
+        Raises:
+            ArchiveMissingError: There is none that may be resumed.
+            DamagedError: What is there of it is not what a run leaves.
+            ArchiveBusyError: Somebody else writes it.
+        """
+        ...
+
+    def blocks(self, first: int) -> Iterator[bytes]:
+        """Yield the stored records of the archive that is being written, from block ``first`` on.
+
+        Raises:
+            DamagedError: A chunk cannot be read as it was written.
+        """
+        ...
+
+    def drop(self, record: ArchiveRecord) -> bool:
+        """Remove an unfinished archive that may be resumed; whether there was one.
+
+        Raises:
+            ArchiveBusyError: Somebody writes it.
         """
         ...
 
@@ -177,6 +235,7 @@ class LocalDepot:
         self.folder, self.active = path / "chunks", path / "active"
         self._catalog: Catalog | None = None
         self._last: ChunkFile | None = None
+        self._writing: ArchiveId | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -213,19 +272,69 @@ class LocalDepot:
         return None
 
     @contextmanager
-    def writing(self, record: ArchiveRecord) -> Iterator[None]:
+    def writing(self, record: ArchiveRecord, *, resumable: bool = False) -> Iterator[None]:
         """See ``Depot``."""
         with self.reserve(record.id):
+            if resumable:
+                # Before the row: a mark without an archive is nothing, and is cleaned.
+                self.mark(record.id).write(0)
             self.catalog.map.begin(record)
-            self._last = None
-            try:
+            self._writing, self._last = record.id, None
+            with self._held(record.id):
                 yield
-            except BaseException:
-                # What there is of it goes now, if it can, else with the next run's cleaning.  The
-                # catalog is asked first: an interrupt may come when the archive is just complete.
-                with suppress(StoreError, MediumFullError):
-                    self.discard(record.id)
-                raise
+
+    @contextmanager
+    def resuming(self, record: ArchiveRecord, attempt: int) -> Iterator[Attempt]:
+        """See ``Depot``."""
+        from datamover.mover.rejoin import rejoin  # noqa: PLC0415 - it needs this module
+
+        with self.reserve(record.id):
+            number, self._last = rejoin(self, record, attempt)
+            self._writing = record.id
+            with self._held(record.id):
+                yield Attempt(number=number, is_whole=self._last is not None)
+
+    @contextmanager
+    def _held(self, archive: ArchiveId) -> Iterator[None]:
+        """Clean up behind whoever writes an archive that is reserved."""
+        try:
+            yield
+        except BaseException:
+            # What there is of it goes now, if it can, else with the next run's cleaning.  The
+            # catalog is asked first: an interrupt may come when the archive is just complete.
+            with suppress(StoreError, MediumFullError):
+                if not self._is_kept(archive):
+                    self.discard(archive)
+            raise
+        finally:
+            self._writing = None
+        self.mark(archive).remove()
+
+    def _is_kept(self, archive: ArchiveId) -> bool:
+        """Whether an unfinished archive has something that a later run can go on with."""
+        marked = self.mark(archive).read() is not None
+        return marked and (self.folder / chunk_name(archive, 0)).exists()
+
+    def blocks(self, first: int) -> Iterator[bytes]:
+        """See ``Depot``."""
+        if self._writing is None:
+            raise StoreError(store=self.place, reason="no archive is being written")
+        for chunk in self.catalog.map.chunks(self._writing):
+            if chunk.first_block + chunk.blocks > first:
+                try:
+                    found = ChunkFile.survey(self.folder / chunk.name, by_table=True)
+                    yield from found.read_records(self.folder, first)
+                except OSError as error:
+                    reason = f"{chunk.name}: {error.strerror}"
+                    raise DamagedError(store=self.place, reason=reason) from error
+
+    def drop(self, record: ArchiveRecord) -> bool:
+        """See ``Depot``."""
+        known = self.catalog.map.archive(record.id)
+        if known != record or self.mark(record.id).read() is None:
+            return False
+        with self.reserve(record.id):
+            return self.discard(record.id)
 
     def enter(self, name: str) -> None:
         """See ``Depot``."""
@@ -267,15 +376,20 @@ class LocalDepot:
         """Make known that this process writes ``archive``; hold it until the archive is complete.
 
         Raises:
-            StoreError: Somebody else has it, or the store refuses.
+            ArchiveBusyError: Somebody else has it.
+            StoreError: The store refuses.
         """
         # The open catalog keeps a rebuild away for as long as the run lasts.
         _ = self.catalog
         taken = Reservation.take(self.active, archive)
         if taken is None:
             reason = f"archive {archive.hex()} is being written by another process"
-            raise StoreError(store=self.place, reason=reason)
+            raise ArchiveBusyError(store=self.place, reason=reason)
         return taken
+
+    def mark(self, archive: ArchiveId) -> Mark:
+        """Return the mark of an archive that may be resumed, there or not."""
+        return Mark(self.active, archive)
 
     def discard(self, archive: ArchiveId) -> bool:
         """Remove an archive that this process has reserved, unless it is complete.

@@ -1,7 +1,7 @@
 """A depot for another machine: what ``RemoteDepot`` asks, answered from the folder that is here.
 
-One service belongs to one conversation.  What a lost conversation was writing is discarded, as if
-the writer had been killed.
+One service belongs to one conversation.  What a lost conversation was writing is left as if the
+writer had been killed: resumable, or discarded.
 
     depot.create      folder, description     -> a store is there
     depot.open        folder                  -> the same, absolute; description
@@ -10,6 +10,9 @@ the writer had been killed.
     depot.pages       folder, archive, kind   -> a part for each page, long ones in pieces
     depot.transforms  folder, chunk names     -> what the archive declares
     depot.begin       folder, record          -> it is held, and begun
+    depot.resume      folder, record, attempt -> it is held, and all that is durable is entered
+    depot.blocks      folder, first           -> a part for each stored block, long ones in pieces
+    depot.drop        folder, record          -> an unfinished archive is gone
     depot.enter       folder, chunk name      -> its rows are there
     depot.finish      folder, counts          -> facts; it is complete and durable
     depot.discard     folder                  -> what was begun is gone
@@ -37,6 +40,7 @@ from datamover.media.naming import parse_chunk_name
 from datamover.mover.count import Counts
 from datamover.mover.depot import LocalDepot, make_depot
 from datamover.mover.description import checked_description, plain_description
+from datamover.mover.mark import ATTEMPTS_MAX
 from datamover.units import Bytes
 
 if TYPE_CHECKING:
@@ -79,6 +83,12 @@ class _Names(_Folder, frozen=True, kw_only=True):
 
 class _Record(_Folder, frozen=True, kw_only=True):
     record: ArchiveRecord
+    resumable: bool = False
+    attempt: Annotated[int, msgspec.Meta(ge=0, lt=ATTEMPTS_MAX)] = 0
+
+
+class _First(_Folder, frozen=True, kw_only=True):
+    first: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class _Name(_Folder, frozen=True, kw_only=True):
@@ -105,7 +115,7 @@ class DepotService:
         self._permit = permit
         # By the folder that was permitted: a link may lead elsewhere at the next call.
         self._depots: dict[Path, LocalDepot] = {}
-        self._writing: dict[Path, AbstractContextManager[None]] = {}
+        self._writing: dict[Path, AbstractContextManager[object]] = {}
 
     def methods(self) -> dict[str, Callable[[Plain], Values]]:
         """Return what it answers, by the name of the method."""
@@ -117,6 +127,9 @@ class DepotService:
             "depot.pages": self._pages,
             "depot.transforms": self._transforms,
             "depot.begin": self._begin,
+            "depot.resume": self._resume,
+            "depot.blocks": self._blocks,
+            "depot.drop": self._drop,
             "depot.enter": self._enter,
             "depot.finish": self._finish,
             "depot.discard": self._discard,
@@ -180,13 +193,28 @@ class DepotService:
 
     def _begin(self, given: Plain) -> Values:
         asked = _read(given, _Record)
-        path = self._permitted(asked.folder, _APPEND)
-        if path in self._writing:
-            raise UsageError(reason="this conversation writes an archive of that store already")
-        writing = self._opened(path).writing(asked.record)
+        path = self._free(asked.folder)
+        writing = self._opened(path).writing(asked.record, resumable=asked.resumable)
         writing.__enter__()
         self._writing[path] = writing
         return {}
+
+    def _resume(self, given: Plain) -> Values:
+        asked = _read(given, _Record)
+        path = self._free(asked.folder)
+        resuming = self._opened(path).resuming(asked.record, asked.attempt)
+        attempt = resuming.__enter__()
+        self._writing[path] = resuming
+        return {"attempt": asdict(attempt)}
+
+    def _blocks(self, given: Plain) -> Values:
+        asked = _read(given, _First)
+        found = self._opened(self._begun(asked.folder)).blocks(asked.first)
+        return (piece for record in found for piece in _cut(record))
+
+    def _drop(self, given: Plain) -> Values:
+        asked = _read(given, _Record)
+        return {"dropped": self._depot(asked.folder, _APPEND).drop(asked.record)}
 
     def _enter(self, given: Plain) -> Values:
         asked = _read(given, _Name)
@@ -225,6 +253,12 @@ class DepotService:
             depot = self._depots[path] = LocalDepot(path)
         return depot
 
+    def _free(self, folder: bytes) -> Path:
+        path = self._permitted(folder, _APPEND)
+        if path in self._writing:
+            raise UsageError(reason="this conversation writes an archive of that store already")
+        return path
+
     def _begun(self, folder: bytes) -> Path:
         path = self._permitted(folder, _APPEND)
         if path not in self._writing:
@@ -247,6 +281,14 @@ def _pieces(page: PageRecord) -> Iterator[Mapping[str, object]]:
         yield {"piece": page.record[at : at + _PIECE]}
     rest = (len(page.record) - 1) // _PIECE * _PIECE if page.record else 0
     yield {"record": _plain(replace(page, record=page.record[rest:]))}
+
+
+def _cut(record: bytes) -> Iterator[Mapping[str, object]]:
+    """Cut a block's record so that each piece fits a message."""
+    rest = max(0, len(record) - 1) // _PIECE * _PIECE
+    for at in range(0, rest, _PIECE):
+        yield {"piece": record[at : at + _PIECE]}
+    yield {"rest": record[rest:]}
 
 
 class _GivenUpError(Exception):

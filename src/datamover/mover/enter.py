@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from datamover.catalog.rows import ArchiveFacts, ArchiveRecord, ChunkRecord
 from datamover.errors import DamagedError, FormatError, SealError, SecurityError, StoreError
-from datamover.ids import ArchiveId, BlockNumber, ChunkNumber
+from datamover.ids import ATTEMPT_BLOCKS, ArchiveId, BlockNumber, ChunkNumber
 from datamover.media.naming import chunk_name
 from datamover.mover.chunk_file import ChunkFile
 from datamover.mover.count import Counts
@@ -203,7 +203,7 @@ def _enter_chunks(
             one = _missing(found.archive, ChunkNumber(number))
             notes.append(f"{one.name}: missing")
         if not one.sees_all:
-            _infer_blocks(one, found, first=at, end=max(at, blocks))
+            _infer_blocks(one, found, first=at, all_blocks=blocks)
         try:
             pages = list(one.read_pages(folder))
         except OSError as error:
@@ -229,15 +229,23 @@ def _enter(catalog: Catalog, one: ChunkFile, pages: list[PageRecord], *, first_b
     return record.first_block + record.blocks
 
 
-def _infer_blocks(one: ChunkFile, found: ArchiveFiles, *, first: int, end: int) -> None:
-    """Say which blocks a file that cannot be read must hold: those between its neighbors."""
+def _infer_blocks(one: ChunkFile, found: ArchiveFiles, *, first: int, all_blocks: int) -> None:
+    """Say which blocks a file that cannot be read must hold: those between its neighbors.
+
+    Numbers jump where an attempt ends, and the archive has only so many blocks in all.
+    """
     later: list[int] = [
         other.first_block
         for number, other in found.files.items()
         if one.number is not None and number > one.number and other.first_block is not None
     ]
-    one.first_block = BlockNumber(first)
-    one.blocks = max(0, min(later or [end]) - first)
+    known = sum(other.blocks for other in found.files.values() if other is not one)
+    left = max(0, all_blocks - known)
+    after = min(later, default=0)
+    inside = after % ATTEMPT_BLOCKS
+    # A chunk holds blocks of one attempt: those before its neighbor's, if there are any.
+    one.first_block = BlockNumber(max(first, after - inside) if inside else first)
+    one.blocks = max(0, after - one.first_block) if inside else left
 
 
 def _missing(archive: ArchiveId, number: ChunkNumber) -> ChunkFile:

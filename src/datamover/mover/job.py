@@ -9,9 +9,11 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from datamover.errors import DataMoverError
 from datamover.monitor.live import Outcome
 from datamover.mover.report import Notice, Progress, StageShare, Watch
 
@@ -28,6 +30,7 @@ __all__ = ["Finished", "Job", "processors"]
 
 _TICK: Final = 0.1
 _PATIENCE: Final = 10.0
+_SENDS: Final = "net_send"
 
 Hook = Callable[[Mapping[str, object]], None]
 
@@ -81,6 +84,7 @@ class Job:
         self.total_files: int | None = None
         self.total_bytes: int | None = None
         self.forecast: Forecast | None = None
+        self.on_sent: Callable[[int], None] | None = None
 
     def on(self, kind: str, hook: Hook) -> None:
         """Take notices of this kind for the caller: nobody else sees them."""
@@ -129,7 +133,13 @@ class Job:
             while not pipe.poll(_TICK) and time.monotonic() < deadline:
                 continue
             raise
-        outcome = pipe.outcome()
+        try:
+            outcome = pipe.outcome()
+        except DataMoverError:
+            # What was heard before the failure still holds.
+            with suppress(DataMoverError):
+                self._catch_up()
+            raise
         self._catch_up()
         return Finished(
             outcome=outcome,
@@ -172,6 +182,9 @@ class Job:
         statistics = pipe.statistics()
         limiting = statistics.limiting
         first, last = statistics.stages[0], statistics.stages[-1]
+        if self.on_sent is not None:
+            leaves = next((s for s in statistics.stages if s.stage == _SENDS), last)
+            self.on_sent(sum(i.bytes_in for i in leaves.instances))
         counted = [s for s in statistics.stages if s.stage in self._counts]
         return Progress(
             job=self._kind,

@@ -15,7 +15,9 @@ from datamover.errors import FormatError, SealError
 from datamover.files.entry import EntryFlag, Kind
 from datamover.files.listing import decode_index, index_tables
 from datamover.files.selection import Selection
+from datamover.files.superseded import Superseded
 from datamover.files.table import decode_entries
+from datamover.ids import ATTEMPT_BLOCKS
 from datamover.mover.open_block import open_record
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from datamover.files.entry import Entry
     from datamover.mover.store import Store
 
-__all__ = ["ArchiveRow", "StoreInfo", "archives", "blocks_of", "entries", "info"]
+__all__ = ["ArchiveRow", "StoreInfo", "archives", "blocks_of", "entries", "info", "superseded_in"]
 
 _LINKED: Final = int(EntryFlag.LINKED)
 _HARD_LINK: Final = int(Kind.HARD_LINK)
@@ -81,6 +83,7 @@ class StoreInfo:
         chunks: Chunk files of all of them.
         bytes_in: Bytes of file data in complete archives.
         bytes_stored: Bytes of all chunk files.
+        bytes_incomplete: Bytes of them that belong to incomplete archives.
         bytes_free: Bytes that the file system has left for this user.
     """
 
@@ -92,6 +95,7 @@ class StoreInfo:
     chunks: int
     bytes_in: int
     bytes_stored: int
+    bytes_incomplete: int
     bytes_free: int
 
 
@@ -122,10 +126,30 @@ def entries(store: Store, archive: str | None = None, prefix: bytes = b"") -> It
     """
     wanted = prefix.strip(b"/")
     below = wanted + b"/"
-    for payload in _index(store, store.find(archive)):
+    record = store.find(archive)
+    superseded = superseded_in(store, record)
+    for payload in _index(store, record):
         for _, entry in decode_index(payload):
+            if superseded and not superseded.counts(entry):
+                continue
             if not wanted or entry.path == wanted or entry.path.startswith(below):
                 yield entry
+
+
+def superseded_in(store: Store, record: ArchiveRecord) -> Superseded:
+    """Return which entries of an archive count; of one that was never interrupted all do.
+
+    Raises:
+        PassphraseError: The store does not open.
+        SealError: An index page was changed.
+        FormatError: An index page is damaged.
+    """
+    chunks = store.depot.chunks(record.id)
+    if not chunks or chunks[-1].first_block < ATTEMPT_BLOCKS:
+        return Superseded()
+    return Superseded.of(
+        entry for payload in _index(store, record) for _, entry in decode_index(payload)
+    )
 
 
 def blocks_of(store: Store, archive: str | None, paths: Iterable[bytes]) -> list[range]:
@@ -165,6 +189,7 @@ def info(store: Store) -> StoreInfo:
     known = store.depot.archives()
     complete = [record for record in known if record.state is ArchiveState.COMPLETE]
     chunks = [chunk for record in known for chunk in store.depot.chunks(record.id)]
+    finished = {record.id for record in complete}
     return StoreInfo(
         store=store.id.hex(),
         cipher=store.cipher,
@@ -174,6 +199,7 @@ def info(store: Store) -> StoreInfo:
         chunks=len(chunks),
         bytes_in=sum(record.facts.bytes_in for record in complete),
         bytes_stored=sum(chunk.length for chunk in chunks),
+        bytes_incomplete=sum(one.length for one in chunks if one.archive not in finished),
         bytes_free=store.depot.room(),
     )
 

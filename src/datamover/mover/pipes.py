@@ -105,10 +105,14 @@ def writing(
     tail: StageSpec,
     routing: Routing = _ONE_ROUTE,
     on_death: OnDeath = OnDeath.RETRY,
+    first_block: int = 0,
+    held: str = "",
+    state: str = "",
 ) -> tuple[PipeSpec, tuple[int, ...]]:
     """Return the pipe of a backup, and the transforms that it declares.
 
     ``codecs`` has one for each route, the first for what takes no other.
+    ``first_block``, ``held`` and ``state`` are for one that goes on; see ``scan`` and ``index``.
     """
     workers = max(1, min(jobs, _MOST_WORKERS))
     stages = [
@@ -119,10 +123,12 @@ def writing(
             excludes=excludes,
             one_file_system=one_file_system,
             routing=msgspec.to_builtins(routing),
+            first_block=first_block,
+            held=held,
         ),
         _stage("collect", instances=workers, roots=roots),
         _stage("inspect", instances=workers, joined=True),
-        _stage("index", share=_INDEX_SHARE),
+        _stage("index", share=_INDEX_SHARE, first_block=first_block, state=state),
         _stage("checksum", instances=workers),
     ]
     declared: list[int] = [TransformId.CRC32C]

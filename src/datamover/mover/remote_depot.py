@@ -16,7 +16,9 @@ import msgspec
 
 from datamover.catalog.rows import ArchiveFacts, ArchiveRecord, ChunkRecord, PageRecord
 from datamover.errors import DataMoverError, MalformedError
+from datamover.mover.depot import Attempt
 from datamover.mover.description import checked_description
+from datamover.mover.mark import ATTEMPTS_MAX
 from datamover.mover.sweep import Cleaned
 from datamover.placement.rule import SIZE_MAX
 
@@ -115,15 +117,48 @@ class RemoteDepot:
         return _made(found, tuple[int, ...], self.place)
 
     @contextmanager
-    def writing(self, record: ArchiveRecord) -> Iterator[None]:
+    def writing(self, record: ArchiveRecord, *, resumable: bool = False) -> Iterator[None]:
         """See ``Depot``."""
-        self._call("depot.begin", record=msgspec.to_builtins(record, builtin_types=(bytes,)))
+        self._call("depot.begin", record=_plain(record), resumable=resumable)
+        with self._held():
+            yield
+
+    @contextmanager
+    def resuming(self, record: ArchiveRecord, attempt: int) -> Iterator[Attempt]:
+        """See ``Depot``."""
+        found = self._call("depot.resume", record=_plain(record), attempt=attempt)
+        with self._held():
+            given = _made(found.get("attempt"), Attempt, self.place)
+            if not attempt <= given.number < ATTEMPTS_MAX:
+                reason = f"attempt {given.number} where {attempt} is the least"
+                raise MalformedError(what=f"answer of {self.place}", reason=reason)
+            yield given
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
         try:
             yield
         except BaseException:
             with suppress(DataMoverError):
                 self._call("depot.discard")
             raise
+
+    def blocks(self, first: int) -> Iterator[bytes]:
+        """See ``Depot``."""
+        pieces: list[bytes] = []
+        for values in self._parts("depot.blocks", {"first": first}):
+            piece, rest = values.get("piece"), values.get("rest")
+            if isinstance(piece, bytes):
+                pieces.append(piece)
+                if sum(map(len, pieces)) > _LONGEST_PAGE:
+                    raise MalformedError(what=f"answer of {self.place}", reason="an endless block")
+            elif isinstance(rest, bytes):
+                yield b"".join([*pieces, rest])
+                pieces.clear()
+
+    def drop(self, record: ArchiveRecord) -> bool:
+        """See ``Depot``."""
+        return self._call("depot.drop", record=_plain(record)).get("dropped") is True
 
     def enter(self, name: str) -> None:
         """See ``Depot``."""
@@ -163,6 +198,10 @@ class RemoteDepot:
 
     def _parts(self, method: str, given: Mapping[str, object]) -> Iterator[Plain]:
         return self._peer.stream(method, {"folder": os.fsencode(self.directory), **given})
+
+
+def _plain(record: ArchiveRecord) -> object:
+    return msgspec.to_builtins(record, builtin_types=(bytes,))
 
 
 def _made(plain: object, kind: type[T], what: str) -> T:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from datamover.errors import Fact
 
-__all__ = ["Copied", "Notice", "Progress", "Silent", "StageShare", "Summary", "Watch"]
+__all__ = ["Copied", "Notice", "Progress", "Resumed", "Silent", "StageShare", "Summary", "Watch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +99,21 @@ class Copied:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """What is said of a backup that went on where an earlier run was interrupted.
+
+    Attributes:
+        attempt: Which run of the archive this was, from 0.
+        taken: Bytes of chunk files that were there.
+        again: Bytes that the run before had sent, by its last note, and that were not durable.
+    """
+
+    attempt: int
+    taken: int
+    again: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """A finished job.
 
@@ -111,6 +126,7 @@ class Summary:
         notices: How many notices of each kind there were.
         stages: Per stage, head first.
         copied: Of a copy, what was not written and why.
+        resumed: Of a backup that went on with what an earlier run left.
     """
 
     job: str
@@ -125,6 +141,7 @@ class Summary:
     notices: Mapping[str, int]
     stages: tuple[StageShare, ...]
     copied: Copied | None = None
+    resumed: Resumed | None = None
 
     @property
     def ratio(self) -> float:

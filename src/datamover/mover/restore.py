@@ -9,7 +9,9 @@ Source: seed, "Initiate_Pipe" (direction of flow), FIG. 8 (824, 826); SPEC F3, N
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from datamover.errors import ArchiveMissingError
@@ -19,7 +21,7 @@ from datamover.monitor.supervisor import Monitor
 from datamover.mover.damage import Damage
 from datamover.mover.declared import declared_transforms
 from datamover.mover.job import Job, processors
-from datamover.mover.listing import blocks_of, entries
+from datamover.mover.listing import blocks_of, entries, superseded_in
 from datamover.mover.pipes import READING_STAGES, load_stage, reading
 from datamover.mover.report import Summary
 from datamover.pipe.spec import OnDeath, StageSpec
@@ -27,6 +29,7 @@ from datamover.pipe.spec import OnDeath, StageSpec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from datamover.files.superseded import Superseded
     from datamover.mover.report import Watch
     from datamover.mover.store import Store
 
@@ -79,7 +82,11 @@ def restore(
 
     Blocking: until everything is restored, and durable unless ``settings.sync`` is off.
     """
-    with Monitor(preload=list(READING_STAGES)) as monitor, asked(monitor):
+    with (
+        ExitStack() as stack,
+        Monitor(preload=list(READING_STAGES)) as monitor,
+        asked(monitor),
+    ):
         monitor.warm_up()
         store.unlock_soon()
         record = store.find(archive)
@@ -110,6 +117,7 @@ def restore(
                 "overwrite": settings.overwrite,
                 "numeric_ids": settings.numeric_ids,
                 "sync": settings.sync,
+                "superseded": _listed(superseded_in(store, record), stack),
             },
         )
         spec = reading(
@@ -137,3 +145,13 @@ def restore(
             notices=job.notices,
             stages=finished.stages,
         )
+
+
+def _listed(superseded: Superseded, stack: ExitStack) -> str:
+    """Keep in a file what the stage must know, which may be more than a setting holds."""
+    if not superseded:
+        return ""
+    file = stack.enter_context(NamedTemporaryFile(prefix="datamover-"))  # noqa: SIM115 - it is
+    file.write(superseded.encode())
+    file.flush()
+    return file.name

@@ -14,7 +14,9 @@ from datamover.errors import StoreError
 from datamover.ids import ArchiveId
 from datamover.media.directory import DirectoryMedium
 from datamover.media.naming import parse_chunk_name
+from datamover.mover.chunk_file import ChunkFile
 from datamover.mover.enter import ArchiveFiles, enter_archive, gather
+from datamover.mover.mark import Mark
 from datamover.mover.reservation import Reservation
 
 if TYPE_CHECKING:
@@ -38,12 +40,14 @@ class Cleaned:
         completed: Archives that were whole, save for the catalog, and are complete now.
         kept: Archives that are not known or not sound, and that were left for a person to look at.
         files: How many temporary files went.
+        resumable: Unfinished archives that were left alone, for they may be gone on with.
     """
 
     removed: tuple[str, ...] = ()
     completed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     files: int = 0
+    resumable: tuple[str, ...] = ()
 
 
 def sweep(depot: LocalDepot, key_of: Callable[[ArchiveRecord], bytes] | None) -> Cleaned:
@@ -57,11 +61,16 @@ def sweep(depot: LocalDepot, key_of: Callable[[ArchiveRecord], bytes] | None) ->
         StoreError: The store refuses.
         PassphraseError: The store does not open, and an archive is to be completed.
     """
-    done: dict[str, list[str]] = {"removed": [], "completed": [], "kept": []}
+    done: dict[str, list[str]] = {"removed": [], "completed": [], "kept": [], "resumable": []}
     try:
         with DirectoryMedium(depot.path) as medium:
             files = len(medium.clean())
-            for archive in sorted(_suspects(depot, _by_archive(medium))):
+            chunks = _by_archive(medium)
+            for archive in sorted(_suspects(depot, chunks)):
+                if _is_resumable(depot, archive, chunks.get(archive, [])):
+                    # Not even its lock is taken: whoever goes on may want it now.
+                    done["resumable"].append(archive.hex())
+                    continue
                 reservation = Reservation.take(depot.active, archive)
                 if reservation is not None:
                     with reservation:
@@ -94,7 +103,20 @@ def _suspects(depot: LocalDepot, chunks: Iterable[ArchiveId]) -> set[ArchiveId]:
     """Return the archives that may be unfinished."""
     known = {record.id: record.state for record in depot.catalog.map.archives()}
     unfinished = {one for one, state in known.items() if state is ArchiveState.INCOMPLETE}
-    return unfinished | (set(chunks) - set(known)) | _locked(depot.active)
+    marked = {mark.archive for mark in Mark.all(depot.active)}
+    return unfinished | (set(chunks) - set(known)) | _locked(depot.active) | marked
+
+
+def _is_resumable(depot: LocalDepot, archive: ArchiveId, names: list[str]) -> bool:
+    """Whether an archive is unfinished and waits for a run that goes on with it."""
+    if not names or not depot.mark(archive).is_young():
+        return False
+    record = depot.catalog.map.archive(archive)
+    if record is None or record.state is ArchiveState.COMPLETE:
+        return False
+    # The last file tells whether all of it is there, save for its rows.
+    footer = ChunkFile.survey(depot.folder / names[-1], by_table=True).footer
+    return footer is None
 
 
 def _clean_archive(
@@ -108,13 +130,16 @@ def _clean_archive(
     record = depot.catalog.map.archive(archive)
     names = _by_archive(medium).get(archive, [])
     if record is not None and record.state is ArchiveState.COMPLETE:
+        depot.mark(archive).remove()
         return ""
     if record is None and not names:
+        depot.mark(archive).remove()
         return ""
     found = gather(depot.folder, names).get(archive, ArchiveFiles(archive))
     if found.is_whole and key_of is not None:
         depot.catalog.map.forget(archive)
         enter_archive(depot.catalog, depot.folder, found, key_of=key_of)
+        depot.mark(archive).remove()
         return "completed"
     # A run that dies leaves no damaged file, for each is durable before it is named; and no
     # unknown one, for its archive is known before it.  So these are not what a dead run left.
@@ -131,6 +156,7 @@ def _remove(
         medium.forget(name)
     # Files first: rows without files are found again, files without rows are nobody's.
     depot.catalog.map.forget(archive)
+    depot.mark(archive).remove()
 
 
 def _by_archive(medium: DirectoryMedium) -> dict[ArchiveId, list[str]]:

@@ -31,6 +31,7 @@ def backup(
     rules: str | None = None,
     dry_run: bool = False,
     on_death: OnDeath = OnDeath.RETRY,
+    fresh: bool = False,
     network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> int:
@@ -49,6 +50,7 @@ def backup(
         rules: A file of placement rules, instead of the store's `placement.toml`.
         dry_run: Read and count, but keep nothing.
         on_death: What happens when a task that can be replaced is killed: retry or stop.
+        fresh: Discard what an interrupted run of this command left, and begin anew.
         network: How another machine is reached.
         everywhere: The options that every command takes.
     """
@@ -65,6 +67,7 @@ def backup(
         dry_run=dry_run,
         rules=None if rules is None else load_rules(rules),
         on_death=on_death,
+        fresh=fresh,
         forecast=sys.stderr.isatty() and not everywhere.quiet,
     )
     passphrase = Passphrase(everywhere.passphrase_file)

@@ -20,6 +20,7 @@ _COLUMNS = (
     Column(key="chunks", heading="chunk files", kind=Kind.COUNT),
     Column(key="bytes_in", heading="bytes in", kind=Kind.BYTES),
     Column(key="bytes_stored", heading="bytes stored", kind=Kind.BYTES),
+    Column(key="bytes_incomplete", heading="of incomplete archives", kind=Kind.BYTES),
     Column(key="bytes_free", heading="bytes free", kind=Kind.BYTES),
 )
 
@@ -44,6 +45,7 @@ def info(store: str, /, *, network: Network = NEAR, everywhere: Everywhere = DEF
         found.chunks,
         found.bytes_in,
         found.bytes_stored,
+        found.bytes_incomplete,
         found.bytes_free,
     )
     show(Record(event="store", title="store", columns=_COLUMNS, values=values), everywhere)

@@ -10,6 +10,7 @@ Source:     docs/ARCHITECTURE.md, "One block's journey"; docs/spec/entry-table.m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -18,12 +19,14 @@ from datamover.files.listing import (
     FIRST_PATH_MAX,
     INDEX_HEADER,
     INDEX_RECORD,
+    TABLES_MAX,
     Contents,
     IndexBlock,
     encode_contents,
     encode_index,
 )
 from datamover.files.table import decode_entries, table_size
+from datamover.files.unlisted import IndexState
 from datamover.ids import BlockNumber
 from datamover.pipe.stage import FanOut, Role, StageInfo
 from datamover.stages.block import get_tag, set_tag
@@ -50,9 +53,13 @@ class Settings:
 
     Attributes:
         index_size: Bytes of an index block at most, unless a single table is longer.
+        first_block: The number of the first block.
+        state: A file with the ``IndexState`` that an interrupted archive left; empty for none.
     """
 
     index_size: int = 256 * KIB
+    first_block: int = 0
+    state: str = ""
 
 
 def run(port: MiddlePort, settings: Settings) -> None:
@@ -62,25 +69,28 @@ def run(port: MiddlePort, settings: Settings) -> None:
         FormatError: A DATA block does not hold an entry table.
         PipeError: From the port.
     """
-    index = _Index(port, min(settings.index_size, port.buffer_size))
+    state = IndexState.read(Path(settings.state)) if settings.state else IndexState()
+    index = _Index(port, min(settings.index_size, port.buffer_size), settings.first_block, state)
     for buffer in port.incoming():
         index.take(buffer)
     index.finish()
 
 
 class _Index:
-    def __init__(self, port: MiddlePort, limit: int) -> None:
+    def __init__(self, port: MiddlePort, limit: int, first: int, state: IndexState) -> None:
         self._port = port
         self._limit = limit
-        self._next = 0
-        self._offset = 0
+        self._next = first
+        self._offset = state.offset
         self._tables: list[tuple[int, bytes]] = []
         self._size = INDEX_HEADER
         self._entries_here = 0
-        self._index: list[IndexBlock] = []
-        self._blocks = 0
-        self._entries = 0
-        self._bytes = 0
+        self._index = state.index
+        self._blocks = state.blocks
+        self._entries = state.entries
+        self._bytes = state.plain
+        for block, table in state.tables:
+            self._keep(block, table)
 
     def take(self, buffer: Buffer) -> None:
         """Send one block under its final number, and keep a copy of its table."""
@@ -94,11 +104,7 @@ class _Index:
         block = self._next
         self._send(buffer, tag)
         # An input is never held while a buffer is waited for, so the table is kept by itself.
-        if self._tables and self._size + INDEX_RECORD + length > self._limit:
-            self._flush()
-        self._tables.append((block, table))
-        self._size += INDEX_RECORD + length
-        self._entries_here += entries
+        self._keep(block, table)
         self._blocks += 1
         self._entries += entries - bool(tag.flags & TagFlag.CONTINUED)
         self._bytes += tag.plain
@@ -124,6 +130,16 @@ class _Index:
         self._port.result(
             {"blocks": self._blocks, "entries": self._entries, "index_blocks": len(self._index)}
         )
+
+    def _keep(self, block: int, table: bytes) -> None:
+        length, entries = table_size(memoryview(table))
+        is_full = self._size + INDEX_RECORD + length > self._limit
+        # Few tables are without a page at any time: whoever goes on reads their blocks back.
+        if self._tables and (is_full or len(self._tables) == TABLES_MAX):
+            self._flush()
+        self._tables.append((block, table))
+        self._size += INDEX_RECORD + length
+        self._entries_here += entries
 
     def _flush(self) -> None:
         first_block, first_table = self._tables[0]

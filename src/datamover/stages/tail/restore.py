@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from datamover.disk.straight import open_folder, shown
@@ -19,6 +20,7 @@ from datamover.files.destination import Destination
 from datamover.files.printable import printable, why
 from datamover.files.recreate import Recreate
 from datamover.files.selection import Selection
+from datamover.files.superseded import Superseded
 from datamover.pipe.stage import Role, StageInfo
 from datamover.shm.statistics import Wait
 from datamover.stages.block import get_tag
@@ -44,6 +46,7 @@ class Settings:
         overwrite: Replace files that are in the way; without it they stay, with a notice.
         numeric_ids: Use archived user and group numbers even where their names exist here.
         sync: Return only when the restored files are on the medium.
+        superseded: A file of names with several entries, as ``Superseded`` reads it; or empty.
     """
 
     destination: str
@@ -52,6 +55,7 @@ class Settings:
     overwrite: bool = False
     numeric_ids: bool = False
     sync: bool = True
+    superseded: str = ""
 
 
 def run(port: TailPort, settings: Settings) -> None:
@@ -75,6 +79,9 @@ def run(port: TailPort, settings: Settings) -> None:
             numeric_ids=settings.numeric_ids,
             stand_ins={os.fsencode(a): os.fsencode(b) for a, b in settings.stand_ins},
             direct=settings.sync,
+            superseded=(
+                Superseded.read(Path(settings.superseded)) if settings.superseded else Superseded()
+            ),
         )
         try:
             for buffer in port.incoming():

@@ -58,6 +58,10 @@ class Settings:
         store: The store's id, in hexadecimal; a medium is labelled with it.
         description: What a medium's label says beside it: the store's description, as text.
         chunk_size: Bytes of a chunk file at most, unless one block alone is longer.
+        chunks: Chunks that the archive has already; so many blocks and plain bytes are in them.
+        blocks: See ``chunks``.
+        plain: See ``chunks``.
+        first_block: The number of the first block that comes, where an archive has none.
     """
 
     directory: str = ""
@@ -66,6 +70,10 @@ class Settings:
     store: str = ""
     description: str = ""
     chunk_size: int = 64 * MIB
+    chunks: int = 0
+    blocks: int = 0
+    plain: int = 0
+    first_block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ def run(port: TailPort, settings: Settings) -> None:
 
     Sends the notices ``chunk`` (name, number, first_block, blocks, length) and ``page`` (block,
     chunk, offset, header, length, tag_kind) once a chunk is durable, and leaves the result
-    bytes_stored, chunks, blocks and plain.
+    bytes_stored of this run, and chunks, blocks and plain of the whole archive.
 
     Raises:
         UsageError: Where chunks go is not said, or said twice.
@@ -127,9 +135,10 @@ class _Store:
         self._stream: StreamWriter | None = None
         self._writer: Writer | None = None
         self._first = BlockNumber(0)
-        self._chunks = 0
-        self._blocks = 0
-        self._plain = 0
+        self._next = settings.first_block
+        self._chunks = settings.chunks
+        self._blocks = settings.blocks
+        self._plain = settings.plain
         self._stored = 0
 
     def __enter__(self) -> Self:
@@ -150,6 +159,7 @@ class _Store:
         size = stream.block(tag, buffer.tag, crc=crc32c(payload))
         with self._port.waiting(Wait.OUTPUT):
             writer.write([*opening, buffer.tag[:size], payload])
+        self._next = tag.block + 1
         self._blocks += 1
         self._plain += tag.plain
         self._report(self._committer.finished())
@@ -157,7 +167,7 @@ class _Store:
     def finish(self) -> None:
         """Close the archive, wait for the disk, and leave the result."""
         if self._stream is None:
-            opening = self._open(BlockNumber(self._blocks))
+            opening = self._open(BlockNumber(self._next))
             self._now()[1].write([opening])
         self._close(
             ArchiveFooter(
