@@ -20,7 +20,7 @@ _COLUMNS = (
     Column(key="chunks", heading="chunk files", kind=Kind.COUNT),
     Column(key="bytes_in", heading="bytes in", kind=Kind.BYTES),
     Column(key="bytes_stored", heading="bytes stored", kind=Kind.BYTES),
-    Column(key="bytes_incomplete", heading="of incomplete archives", kind=Kind.BYTES),
+    Column(key="bytes_incomplete", heading="bytes incomplete", kind=Kind.BYTES),
     Column(key="bytes_free", heading="bytes free", kind=Kind.BYTES),
 )
 
