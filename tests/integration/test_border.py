@@ -24,7 +24,7 @@ from datamover.errors import (
 from datamover.link.doorway import door_path
 from datamover.pipe.spec import Mode
 from datamover.testing.border import TwoSides
-from datamover.testing.stages import gather
+from datamover.testing.stages import flip, gather
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +77,27 @@ def test_the_number_of_paths_does_not_matter(both: TwoSides, paths: int) -> None
     for pipe in (both.left, both.right):
         carried = [facts["frames"] for facts in pipe.paths.values() if facts["state"] == "done"]
         assert sum(carried) == 200
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("paths", [1, 2, 3, 7, 16])
+@pytest.mark.parametrize(("here", "there"), [(1, 1), (3, 1), (2, 5)])
+def test_any_number_of_tasks_and_paths_gives_the_same(
+    both: TwoSides, paths: int, here: int, there: int
+) -> None:
+    """The bytes are turned over by so many tasks here, and back by so many there."""
+    both.start(
+        mode=Mode.PROCESS,
+        protection="sealed",
+        paths=paths,
+        numbers=60,
+        before=[flip.stage(instances=here)],
+        after=[flip.stage(instances=there)],
+        window=12,
+        pool=12,
+    )
+
+    assert both.check() == 0
 
 
 @pytest.mark.parametrize(("window", "pool"), [(2, 2), (2, 9), (9, 2)])

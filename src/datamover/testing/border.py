@@ -17,7 +17,7 @@ from datamover.testing.porter import Porter
 from datamover.testing.stages import count, digest, gather
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from datamover.monitor.live import LivePipe
@@ -51,6 +51,8 @@ class TwoSides:
         self.left: LivePipe
         self.right: LivePipe
         self._monitors = (Monitor(), Monitor())
+        self._before: tuple[StageSpec, ...] = ()
+        self._after: tuple[StageSpec, ...] = ()
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +88,8 @@ class TwoSides:
         pool: int = 6,
         mode: Mode = Mode.THREAD,
         tail: StageSpec | None = None,
+        before: Sequence[StageSpec] = (),
+        after: Sequence[StageSpec] = (),
         here: Mapping[str, object] | None = None,
         there: Mapping[str, object] | None = None,
         **both: object,
@@ -100,11 +104,14 @@ class TwoSides:
             pool: Buffers of the sending side.
             mode: Of all tasks.
             tail: The last stage; by default one that checks all.
+            before: Stages in front of net_send.
+            after: Stages behind net_receive.
             here: Settings of net_send alone.
             there: Settings of net_receive alone.
             both: Settings of both.
         """
         self._numbers = numbers
+        self._before, self._after = tuple(before), tuple(after)
         self.start_right(size, window, mode, tail, {**both, **(there or {})})
         self.start_left(numbers, size, delay_s, pool, mode, {**both, **(here or {})})
 
@@ -119,7 +126,8 @@ class TwoSides:
         """Start the receiving pipe alone."""
         door = {"door": door_path(self.runtime, self.token)}
         receive = StageSpec(use="net_receive", settings=self.settings(**{**door, **given}))
-        self.right = self._start(1, [receive, tail or gather.stage()], window, size, mode)
+        stages = [receive, *self._after, tail or gather.stage()]
+        self.right = self._start(1, stages, window, size, mode)
         self.right.wait_ready()
         if "dial" not in given:
             # A task is ready before its stage has begun.
@@ -139,7 +147,7 @@ class TwoSides:
         dial = {} if {"command", "door"} & given.keys() else {"dial": [self.address]}
         send = StageSpec(use="net_send", settings=self.settings(**{**dial, **given}))
         head = count.stage(count=numbers, size=size, delay_s=delay_s)
-        self.left = self._start(0, [head, send], pool, size, mode)
+        self.left = self._start(0, [head, *self._before, send], pool, size, mode)
 
     def step(self, *, until: Callable[[], bool] = _never, limit: float = 40.0) -> None:
         """Let both pipes go on until they have ended, or ``until`` says so."""

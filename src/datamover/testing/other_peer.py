@@ -16,31 +16,40 @@ import struct
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["OtherPeer"]
+__all__ = ["OtherPeer", "checksum", "little", "number"]
 
 _KEPT = struct.Struct(">QQ")
 _POLYNOMIAL = 0x82F63B78
 _CLEAR, _SEALED = 0, 1
 
 
-def _little(value: int, size: int) -> bytes:
+def little(value: int, size: int) -> bytes:
+    """Return a number's bytes, the lowest first."""
     return bytes(value >> (8 * place) & 0xFF for place in range(size))
 
 
-def _number(data: bytes) -> int:
+def number(data: bytes) -> int:
+    """Return the number whose lowest byte is the first."""
     value = 0
     for byte in reversed(data):
         value = value << 8 | byte
     return value
 
 
-def _crc(data: bytes) -> int:
-    """CRC-32C, bit by bit, as RFC 3720 defines it."""
+def _column(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (_POLYNOMIAL if byte & 1 else 0)
+    return byte
+
+
+_TABLE = tuple(map(_column, range(256)))
+
+
+def checksum(data: bytes) -> int:
+    """CRC-32C, byte by byte, as RFC 3720 defines it."""
     value = 0xFFFFFFFF
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
+        value = value >> 8 ^ _TABLE[(value ^ byte) & 0xFF]
     return value ^ 0xFFFFFFFF
 
 
@@ -79,12 +88,16 @@ class OtherPeer:
     def dial(self, address: str) -> None:
         """Connect and agree."""
         host, _, port = address.rpartition(":")
-        self.connection = socket.create_connection((host, int(port)), timeout=10)
+        self.begin(socket.create_connection((host, int(port)), timeout=10))
+
+    def begin(self, connection: socket.socket) -> None:
+        """Agree, as the side that dials, on what leads to the other side already."""
+        self.connection = connection
         nonce = os.urandom(16)
         mine = self.hello(b"dial", nonce, b"")
         self.connection.sendall(mine)
         theirs = self.take(64)
-        assert theirs[:8] == b"DMPH\x01" + _little(self._protection, 1) + _little(self._path, 2)
+        assert theirs[:8] == b"DMPH\x01" + little(self._protection, 1) + little(self._path, 2)
         assert theirs[48:] == self._proof(b"accept", theirs[:48], mine)
         self._derive(nonce, theirs[24:40])
 
@@ -100,8 +113,8 @@ class OtherPeer:
 
     def hello(self, role: bytes, nonce: bytes, answers: bytes) -> bytes:
         """Return a hello."""
-        fields = b"DMPH\x01" + _little(self._protection, 1) + _little(self._path, 2)
-        fields += self._token + nonce + _little(self._buffer_size, 4) + bytes(4)
+        fields = b"DMPH\x01" + little(self._protection, 1) + little(self._path, 2)
+        fields += self._token + nonce + little(self._buffer_size, 4) + bytes(4)
         return fields + self._proof(role, fields, answers)
 
     def _proof(self, role: bytes, fields: bytes, answers: bytes) -> bytes:
@@ -109,7 +122,7 @@ class OtherPeer:
 
     def _derive(self, dialer: bytes, acceptor: bytes) -> None:
         for direction in ("data", "back"):
-            info = b"datamover path v1" + _little(self._path, 2) + direction.encode()
+            info = b"datamover path v1" + little(self._path, 2) + direction.encode()
             self._keys[direction] = AESGCM(_hkdf(self._secret, dialer + acceptor, info))
 
     # ---- frames
@@ -131,15 +144,15 @@ class OtherPeer:
         self._counted = _KEPT.pack(counter + 1, heard)
         body = tag + payload
         is_clear = self._protection == _CLEAR
-        header = b"DMFR" + _little(kind, 1) + _little(flags, 1)
-        header += _little(wrong.get("tag_used", len(tag)), 2)
-        header += _little(wrong.get("counter", counter), 8)
-        header += _little(sequence, 8) + _little(received, 8)
-        header += _little(wrong.get("used", len(payload)), 4) + _little(stamp, 4)
-        header += _little(wrong.get("check", _crc(body) if is_clear else 0), 4)
-        header += _little(wrong.get("header_check", _crc(header)), 4)
+        header = b"DMFR" + little(kind, 1) + little(flags, 1)
+        header += little(wrong.get("tag_used", len(tag)), 2)
+        header += little(wrong.get("counter", counter), 8)
+        header += little(sequence, 8) + little(received, 8)
+        header += little(wrong.get("used", len(payload)), 4) + little(stamp, 4)
+        header += little(wrong.get("check", checksum(body) if is_clear else 0), 4)
+        header += little(wrong.get("header_check", checksum(header)), 4)
         if not is_clear:
-            nonce = bytes(4) + _little(counter, 8)
+            nonce = bytes(4) + little(counter, 8)
             body = self._keys[self._out].encrypt(nonce, body, header)
         self.connection.sendall(header + body)
 
@@ -147,21 +160,21 @@ class OtherPeer:
         """Take the next frame, checked."""
         header = self.take(48)
         assert header[:4] == b"DMFR", header
-        assert _number(header[44:]) == _crc(header[:44])
+        assert number(header[44:]) == checksum(header[:44])
         counter, heard = _KEPT.unpack(self._counted)
-        assert _number(header[8:16]) == heard
+        assert number(header[8:16]) == heard
         self._counted = _KEPT.pack(counter, heard + 1)
-        tag_used, used = _number(header[6:8]), _number(header[32:36])
+        tag_used, used = number(header[6:8]), number(header[32:36])
         body = self.take(tag_used + used + (16 if self._protection else 0))
         if self._protection == _CLEAR:
-            assert _crc(body) == _number(header[40:44])
+            assert checksum(body) == number(header[40:44])
         else:
             body = self._keys[self._in].decrypt(bytes(4) + header[8:16], body, header)
         return {
             "kind": header[4],
-            "sequence": _number(header[16:24]),
-            "received": _number(header[24:32]),
-            "stamp": _number(header[36:40]),
+            "sequence": number(header[16:24]),
+            "received": number(header[24:32]),
+            "stamp": number(header[36:40]),
             "tag": body[:tag_used],
             "payload": body[tag_used:],
         }
