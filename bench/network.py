@@ -158,14 +158,14 @@ class Bench:
         shutil.rmtree(source)
 
     def case_delay(self) -> None:
-        source = noise(self.root, self.given.megabytes // 10)
+        source = noise(self.root, self.given.megabytes // 5)
         with Network("near", "far") as network:
             near, far = network.hosts
             line = network.long_line(near, far, delay_ms=25, mbit=800, window=1 << 20)
             route = self.between(network, source, line)
             paths = [
                 Mover(**{**fields(mover), "name": f"{mover.name}, {number} paths"})
-                for number in (1, 2, 4, 8)
+                for number in (1, 2, 4, 8, "auto")
                 for mover in datamover_movers(("--paths", str(number)))
                 if mover.name in {SEALED, BACKUP}
             ]

@@ -26,7 +26,8 @@ class Network:
         rsh: The remote shell and its options; by default DATAMOVER_RSH, or `ssh`.
         remote_command: The program on the other machine; by default DATAMOVER_REMOTE, or
             `datamover`.
-        paths: Connections that carry the data; `auto`: as many as suit.
+        paths: Connections that carry the data; `auto`: four to a daemon, and more while they
+            bring more; one through a remote shell.
         via: Interfaces, or local addresses, that the connections go out by, with commas between.
         limit: The most that is sent, such as 20MB/s.
         clear: Check what goes over the network, and do not encrypt it.

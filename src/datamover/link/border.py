@@ -20,6 +20,7 @@ from datamover.errors import (
 from datamover.link.dial import Dialer, Target
 from datamover.link.door import Door
 from datamover.link.greeting import Terms
+from datamover.link.growth import Growth
 from datamover.wire.frame import MOST_PATHS, Protection
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class BorderSettings:
         secret: 32 bytes in hexadecimal, of the border.
         protection: "clear", "sealed" or "authenticated".
         paths: How many connections, 1 to 16.
+        first: How many of them to begin with, where this side dials; the others come while they
+            bring more.  0: all.
         dial: Addresses to connect to, "host:port" or "[address]:port".
         via: Local addresses, or names of interfaces, that the paths go out by.
         command: Instead of ``dial``: a program and its arguments, run once for each path, whose
@@ -59,6 +62,7 @@ class BorderSettings:
     secret: str = field(repr=False)
     protection: str = "sealed"
     paths: int = 1
+    first: int = 0
     dial: Sequence[str] = ()
     via: Sequence[str] = ()
     command: Sequence[str] = ()
@@ -82,6 +86,8 @@ class BorderSettings:
             ) from None
         if not 1 <= self.paths <= MOST_PATHS:
             raise UsageError(reason=f"paths is {self.paths}, it must be 1 to {MOST_PATHS}")
+        if not 0 <= self.first <= self.paths:
+            raise UsageError(reason=f"first is {self.first}, it must be 0 to {self.paths}")
         if self.stall_s <= 0 or self.patience_s <= 0:
             raise UsageError(reason="stall_s and patience_s must be more than 0")
         return Terms(
@@ -113,6 +119,7 @@ class Border:
         self._poll = select.poll()
         self._masks: dict[int, int] = {}
         self._ways = _ways(self.terms, settings, now)
+        self._growth = Growth(settings.first, settings.paths, now)
 
     def __enter__(self) -> Self:
         """Use it in a ``with`` statement."""
@@ -241,6 +248,17 @@ class Border:
             raise PeerLostError(peer=name, reason=reason)
         raise PeerUnreachableError(peer=name, reason=reason)
 
+    def grow(self, frames: int, size: int, now: float) -> None:
+        """Learn what has arrived since the start; open more paths if they may bring more.
+
+        Args:
+            frames: How many, on all paths.
+            size: Their bytes.
+            now: Monotonic seconds.
+        """
+        if self._growth.look(frames, size, now) and isinstance(self._ways, Dialer):
+            self._ways.widen(self._growth.wanted, now)
+
     # ---- telling
 
     def tell(self, path: int, now: float, *, force: bool = False, **facts: Fact) -> None:
@@ -262,6 +280,7 @@ def _ways(terms: Terms, settings: BorderSettings, now: float) -> Dialer | Door:
         via=settings.via,
         command=settings.command,
         send_buffer=settings.send_buffer,
+        first=settings.first,
     )
     return Dialer(terms, target, now)
 

@@ -53,12 +53,14 @@ class Target:
         via: Local addresses or names of interfaces, dealt out in the same way.
         command: Instead: a program whose standard input and output are the path.
         send_buffer: Bytes that the kernel may hold of a path; 0: as it sees fit.
+        first: How many paths to begin with; 0: all.
     """
 
     addresses: Sequence[str] = ()
     via: Sequence[str] = ()
     command: Sequence[str] = ()
     send_buffer: int = 0
+    first: int = 0
 
 
 @dataclass(slots=True)
@@ -78,14 +80,14 @@ class _Attempt:
 
 
 class Dialer:
-    """Keeps as many paths open as the terms say.
+    """Keeps as many paths open as it was told to, at most as many as the terms say.
 
     Attributes:
         refusals: Path and reason of each failure since the caller last emptied the list.
     """
 
     def __init__(self, terms: Terms, target: Target, now: float) -> None:
-        """Have every path due now.
+        """Have the first paths due now.
 
         Raises:
             UsageError: There is nothing to dial, or an address is none.
@@ -97,7 +99,15 @@ class Dialer:
         self._known: dict[tuple[str, int], Sequence[_Place]] = {}
         self._terms = terms
         self._target = target
-        self._attempts = {n: _Attempt(n, due=now) for n in range(terms.paths)}
+        self._paths = 0
+        self._attempts: dict[int, _Attempt] = {}
+        self.widen(target.first or terms.paths, now)
+
+    def widen(self, paths: int, now: float) -> None:
+        """Have so many paths from now on, if there are fewer."""
+        paths = min(paths, self._terms.paths)
+        self._attempts |= {n: _Attempt(n, due=now) for n in range(self._paths, paths)}
+        self._paths = max(self._paths, paths)
 
     # ---- what to wait for
 
@@ -167,7 +177,7 @@ class Dialer:
         if attempt.carrier is not None:
             attempt.carrier.close()
         pause = min(max(2 * attempt.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-        is_alone = len(self._attempts) == self._terms.paths
+        is_alone = len(self._attempts) == self._paths
         self._attempts[attempt.path] = _Attempt(
             attempt.path,
             due=now + pause,

@@ -23,7 +23,7 @@ __all__ = ["WINDOW", "Route", "place_of"]
 WINDOW: Final = 16
 """Buffers that may be under way to a machine: what the receiving side grants."""
 
-_AUTOMATIC: Final = 4
+_FIRST: Final = 4
 _THROUGH_A_SHELL: Final = 1
 
 
@@ -32,7 +32,8 @@ class Route:
     """How data goes to other machines.
 
     Attributes:
-        paths: Connections for each border; 0: four to a daemon, one through a remote shell.
+        paths: Connections for each border; 0: one through a remote shell; four to a daemon, and
+            more while they bring more.
         via: Local addresses, or names of interfaces, that the paths go out by in turn.
         is_clear: Checked, and not encrypted; a remote shell encrypts by itself.
         limit: Bytes a second that this machine sends at most; 0: as much as it can.
@@ -65,7 +66,8 @@ def place_of(reached: Reached, route: Route) -> Place:
     command, addresses = reached.path_command, reached.addresses
     if not addresses and route.via:
         raise UsageError(reason="--via needs a machine whose daemon is reached, not a remote shell")
-    paths = max(route.paths or (_AUTOMATIC if addresses else _THROUGH_A_SHELL), len(route.via))
+    paths = max(route.paths or (MOST_PATHS if addresses else _THROUGH_A_SHELL), len(route.via))
+    first = 0 if route.paths or not addresses else max(_FIRST, len(route.via))
     protection = "sealed" if addresses and not route.is_clear else "clear"
 
     def accepting(border: Border) -> dict[str, object]:
@@ -80,7 +82,7 @@ def place_of(reached: Reached, route: Route) -> Place:
 
     def dialing(border: Border) -> dict[str, object]:
         if addresses:
-            return accepting(border) | {"dial": dial, "via": list(route.via)}
+            return accepting(border) | {"dial": dial, "via": list(route.via), "first": first}
         return accepting(border) | {"command": list(command)}
 
     return Place(peer=reached.peer, dialing=dialing, accepting=accepting, limit=route.limit)

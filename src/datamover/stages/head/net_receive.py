@@ -247,6 +247,7 @@ class _Receiving:
             self._lose(self._lines[number], "nothing came for too long")
         for line in self._lines.values():
             self._tell(line, now)
+        self._border.grow(self._blocks, self._bytes, now)
         if self._receiver.is_complete:
             # Everything went on; that the sender could not say goodbye is no reason to fail.
             self._is_over = self._is_over or self._border.alone(now) > self._stall

@@ -120,6 +120,7 @@ class _Sending:
         self._has_ended = False
         self._hides = border.terms.protection is Protection.SEALED
         self._blocks = self._bytes = 0
+        self._arrived = self._arrived_bytes = 0
 
     def run(self) -> None:
         while not self._sender.is_done:
@@ -252,6 +253,8 @@ class _Sending:
                 peer=line.carrier.name, reason=f"{frame.kind.name}, against the stream"
             )
         for numbered in done:
+            self._arrived += 1
+            self._arrived_bytes += numbered.size
             self._port.free(numbered.item.buffer)
 
     # ---- waiting
@@ -307,6 +310,7 @@ class _Sending:
             line.is_full = False
         for line in self._lines.values():
             self._tell(line, now)
+        self._border.grow(self._arrived, self._arrived_bytes, now)
         self._border.check_patience(now)
 
     # ---- paths
