@@ -3,7 +3,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup fmt lint test ci faults kills-hosts bench soak reference
+.PHONY: setup fmt lint test ci faults kills-hosts bench soak reference tapes
 
 setup:
 	scripts/setup test
@@ -35,6 +35,9 @@ soak:
 	DATAMOVER_KILLS=600 $(BIN)/pytest tests/faults/test_retry.py tests/faults/test_retry_backup.py tests/faults/test_retry_elsewhere.py
 	DATAMOVER_RESUMES=70 DATAMOVER_MUTATIONS=200 $(BIN)/pytest tests/integration/test_resume_elsewhere.py tests/unit/mover/test_resume.py
 	$(BIN)/python bench/retry.py --runs 1
+
+tapes:
+	scripts/test-tapes
 
 reference:
 	$(BIN)/python -m datamover.testing.reference docs/reference

@@ -88,40 +88,26 @@ def test_a_tape_warns_once_and_takes_what_is_short_after_that(make):
     assert blocks[6:] == [b"x" * 92, b"y" * 92, b"z" * 92, 0]
 
 
-def test_going_back_makes_room_and_a_new_warning(make):
+def test_a_tape_that_is_written_anew_warns_anew(make):
     drive = make(capacity=1000, early=300)
     for _ in range(2):
+        drive.rewind()
         while drive.write(memoryview(b"x" * 92)) is Written.TAKEN:
             pass
-        drive.mark()
-        drive.backward_files(1)
-        drive.backward_block()
 
-    assert drive._at == 600
+        assert drive._at == 700
 
 
-def test_files_are_passed_both_ways(make):
+def test_files_are_passed_forward(make):
     drive = make()
     write(drive, b"a", b"", b"b", b"c", b"", b"d", b"")
     drive.rewind()
     assert drive.forward_files(2) == 2
     assert read(drive) == b"d"
-    drive.backward_files(2)
-    drive.backward_block()
-    assert read(drive) == b"a"
     drive.rewind()
+
     assert drive.forward_files(9) == 3
-    with pytest.raises(StoreError):
-        drive.backward_files(4)
-
-
-def test_a_block_before_which_there_is_a_mark_is_none(make):
-    drive = make()
-    with pytest.raises(StoreError):
-        drive.backward_block()
-    write(drive, b"a", b"")
-    with pytest.raises(StoreError):
-        drive.backward_block()
+    assert read(drive) is None
 
 
 @pytest.mark.parametrize(("fixed", "size"), [(True, 99), (True, 101), (False, 101), (False, 0)])

@@ -3,8 +3,9 @@
     │ label │▮│ block block block │▮│ block block │▮│            ▮ a filemark
                                                     └─ end of data
 
-A tape goes forward: what is written ends what was behind it.  Blocks come back as they were
-written, one by one; between two filemarks lies a *file*, and files are counted from 0.
+A tape goes forward, or back to its beginning: what is written ends what was behind it.  Blocks come
+back as they were written, one by one; between two filemarks lies a *file*, and files are counted
+from 0.
 
 Near its end a tape warns once, and the block that it warned about is not on it; there is room for
 a few more, to say where it goes on.
@@ -64,8 +65,8 @@ class Drive(Protocol):
         """
         ...
 
-    def mark(self) -> None:
-        """Write a filemark; all that was written is durable then.
+    def mark(self, *, durable: bool = True) -> None:
+        """Write a filemark; all that was written is durable then, if that is asked for.
 
         Raises:
             MediumFullError: The tape has ended.
@@ -107,22 +108,6 @@ class Drive(Protocol):
 
         Raises:
             StoreError: The drive refuses.
-        """
-        ...
-
-    def backward_files(self, count: int) -> None:
-        """Go back in front of so many filemarks, the last of them lying just ahead.
-
-        Raises:
-            StoreError: The drive refuses, or the tape begins before that.
-        """
-        ...
-
-    def backward_block(self) -> None:
-        """Go back in front of the block before here.
-
-        Raises:
-            StoreError: The drive refuses, or a filemark or the beginning is there.
         """
         ...
 

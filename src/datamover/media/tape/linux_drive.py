@@ -41,11 +41,13 @@ _MTIOCGET: Final = _ioctl_number("read", 2, _STATUS.size)
 
 _FORWARD_FILES: Final = 1
 _BACKWARD_FILES: Final = 2
-_BACKWARD_RECORDS: Final = 4
 _WRITE_FILEMARKS: Final = 5
 _REWIND: Final = 6
+_END_OF_DATA: Final = 12
 _SET_BLOCK: Final = 20
+_WRITE_FILEMARKS_SOON: Final = 35
 
+_IS_AT_END_OF_TAPE: Final = 0x20000000
 _IS_AT_END_OF_DATA: Final = 0x08000000
 _IS_PROTECTED: Final = 0x04000000
 _IS_ONLINE: Final = 0x01000000
@@ -65,6 +67,9 @@ class LinuxDrive:
         self.is_fixed = is_fixed
         self._file = file
         self._has_warned = False
+        self._is_at_start = False
+        # Filemarks between the beginning and here.
+        self._marks = 0
         self._do(_SET_BLOCK, block if is_fixed else 0)
 
     def write(self, block: memoryview) -> Written:
@@ -77,62 +82,64 @@ class LinuxDrive:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise self._refusal(error) from error
-            if self._has_warned:
-                raise MediumFullError(where=self.name) from error
-            # The driver says so once, and takes what is written after that.
-            self._has_warned = True
-            return Written.WARNED
+            if not self._has_warned:
+                self._has_warned = True
+                return Written.WARNED
+            # Near the end the driver warns before each block, and takes it when it comes again.
+            done = self._write_again(block)
         if done != size:
             raise StoreError(store=self.name, reason=f"took {done} of {size} bytes")
         return Written.TAKEN
 
-    def mark(self) -> None:
+    def mark(self, *, durable: bool = True) -> None:
         """Write a filemark; see ``Drive.mark``."""
+        operation = _WRITE_FILEMARKS if durable else _WRITE_FILEMARKS_SOON
         try:
-            fcntl.ioctl(self._file, _MTIOCTOP, _OPERATION.pack(_WRITE_FILEMARKS, 1))
+            fcntl.ioctl(self._file, _MTIOCTOP, _OPERATION.pack(operation, 1))
         except OSError as error:
             # Near the end the mark is written all the same, and the driver warns.
-            if error.errno != errno.ENOSPC or self._has_warned:
+            if error.errno != errno.ENOSPC:
                 raise self._refusal(error) from error
-            self._has_warned = True
+        self._marks += 1
 
     def read(self, into: memoryview) -> int | None:
         """Read the block here; see ``Drive.read``."""
+        is_first, self._is_at_start = self._is_at_start, False
         try:
             size = os.readv(self._file, [into])
         except OSError as error:
-            if error.errno in {errno.EIO, errno.ENOSPC} and self._is(_IS_AT_END_OF_DATA):
+            if error.errno in {errno.EIO, errno.ENOSPC} and self._has_ended():
                 return None
             raise self._refusal(error) from error
-        if size == 0 and self._is(_IS_AT_END_OF_DATA):
+        status = _status(self._file)
+        if status & _IS_AT_END_OF_DATA:
             return None
+        if is_first and status & _IS_AT_END_OF_TAPE and self._has_ended():
+            # The first block, at the end, and no mark behind it: so some drives answer where
+            # nothing was ever written.
+            return None
+        self._marks += not size
         return size
 
     def rewind(self) -> None:
         """Go to the beginning; see ``Drive.rewind``."""
         self._has_warned = False
         self._do(_REWIND, 1)
+        self._marks = 0
+        self._is_at_start = True
 
     def forward_files(self, count: int) -> int:
         """Pass filemarks; see ``Drive.forward_files``."""
+        self._is_at_start = False
         for passed in range(count):
             try:
                 fcntl.ioctl(self._file, _MTIOCTOP, _OPERATION.pack(_FORWARD_FILES, 1))
             except OSError as error:
-                if self._is(_IS_AT_END_OF_DATA):
+                if error.errno == errno.EIO and self._has_ended():
                     return passed
                 raise self._refusal(error) from error
+            self._marks += 1
         return count
-
-    def backward_files(self, count: int) -> None:
-        """Go back in front of filemarks; see ``Drive.backward_files``."""
-        self._has_warned = False
-        self._do(_BACKWARD_FILES, count)
-
-    def backward_block(self) -> None:
-        """Go back in front of the block before here; see ``Drive.backward_block``."""
-        self._has_warned = False
-        self._do(_BACKWARD_RECORDS, 1)
 
     def close(self) -> None:
         """Let go of the device; again is harmless."""
@@ -140,8 +147,37 @@ class LinuxDrive:
             os.close(self._file)
             self._file = -1
 
-    def _is(self, bit: int) -> bool:
-        return bool(_status(self._file) & bit)
+    def _write_again(self, block: memoryview) -> int:
+        try:
+            return os.write(self._file, block)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise MediumFullError(where=self.name) from error
+            raise self._refusal(error) from error
+
+    def _has_ended(self) -> bool:
+        """Say whether what was just refused was refused for the end of the data.
+
+        A driver that knows says so.  Where it does not, an error in the midst of a tape must not
+        pass for its end, for the end is where the next file is written: so the marks are counted,
+        back from where the drive says that the data ends.
+        """
+        if _status(self._file) & _IS_AT_END_OF_DATA:
+            return True
+        passed = self._marks
+        try:
+            self._do(_END_OF_DATA, 1)
+            if passed:
+                self._do(_BACKWARD_FILES, passed)
+        except StoreError:
+            return False
+        try:
+            self._do(_BACKWARD_FILES, 1)
+        except StoreError:
+            # There is no mark before these: none is behind the place that was refused.
+            self._do(_END_OF_DATA, 1)
+            return True
+        return False
 
     def _do(self, operation: int, count: int) -> None:
         try:

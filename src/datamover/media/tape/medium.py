@@ -1,7 +1,7 @@
 """Tapes as a medium: volumes of a store, written one after the other, read wherever they are.
 
-    volume 0 │label│▮│chunk│▮│chunk│▮│chunk, part 0│▮│
-    volume 1 │label│▮│chunk, part 1│▮│chunk│▮│dropped│▮│
+    volume 0 │label│▮│chunk│▮│closing│▮│chunk, part 0│▮│closing│▮│
+    volume 1 │label│▮│chunk, part 1│▮│closing│▮│dropped│▮│
 
 Source: docs/spec/media-format.md, "Tapes"; SPEC F9, F13; ADR 0027.
 """
@@ -339,11 +339,8 @@ class TapeMedium:
     def _end_part(
         self, volume: Volume, contents: Contents, opening: PartOpening, closing: PartClosing
     ) -> None:
-        record = memoryview(closing.encode())
-        if volume.write(record) is Written.WARNED:
-            # It warns once, and there is room for this much.
-            volume.write(record)
-        volume.mark()
+        volume.mark(durable=False)
+        self._write_record(volume, closing.encode())
         part = Part(
             cartridge=contents.cartridge, file=contents.end, opening=opening, closing=closing
         )
@@ -364,9 +361,13 @@ class TapeMedium:
         contents.end, contents.torn = volume.file, None
 
     def _write_note(self, volume: Volume, note: PartsDropped) -> None:
-        record = memoryview(note.encode())
-        if volume.write(record) is Written.WARNED:
-            volume.write(record)
+        self._write_record(volume, note.encode())
+
+    def _write_record(self, volume: Volume, record: bytes) -> None:
+        """Make a file of one record, durably."""
+        if volume.write(memoryview(record)) is Written.WARNED:
+            # It warns once, and there is room for this much.
+            volume.write(memoryview(record))
         volume.mark()
 
     def _may_stream(self, writer: TapeWriter) -> bool:

@@ -70,7 +70,9 @@ class TapeReader:
             return os.dup(file.fileno())
 
     def _advance(self) -> None:
-        """Read one more block of the part that we are in."""
+        """Read one more block of the part that we are in, or of the next that has any."""
+        while self._done == _end(self._parts[self._at]):
+            self._at, self._blocks = self._at + 1, 0
         part = self._parts[self._at]
         volume = self._medium.volume_of(part.cartridge)
         if (volume.file, volume.blocks) != (part.file, 1 + self._blocks):
@@ -84,8 +86,6 @@ class TapeReader:
             raise StoreError(store=self.name, reason="no room to keep what was read")
         self._done += len(piece)
         self._blocks += 1
-        while self._at < len(self._parts) - 1 and self._done == _end(self._parts[self._at]):
-            self._at, self._blocks = self._at + 1, 0
 
     def _find(self, volume: Volume, part: Part) -> None:
         """Go to where we were in a part; it must still be the one that was seen."""

@@ -1,6 +1,6 @@
 """Records that stand on a tape beside the chunks' own bytes, each in a block of its own.
 
-    opening (PartOpening)  data data data  closing (PartClosing)  ▮
+    opening (PartOpening)  data data data  ▮  closing (PartClosing)  ▮
     note (PartsDropped)  ▮
 
 Source: docs/spec/media-format.md, "Tapes"; ADR 0027.
@@ -73,7 +73,7 @@ class PartOpening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartClosing:
-    """Closes a part; without it the part was never finished.
+    """Closes the part in the file before; without it that was never finished.
 
     Layout behind the prelude; bit 0 of the flags says that the chunk goes on on another volume::
 

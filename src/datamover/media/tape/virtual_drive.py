@@ -72,13 +72,14 @@ class VirtualDrive:
         self._append([side, block, b"\0" * (size % 2), side])
         return Written.TAKEN
 
-    def mark(self) -> None:
+    def mark(self, *, durable: bool = True) -> None:
         """Write a filemark; see ``Drive.mark``."""
         if self._at + len(_FILEMARK) > self._capacity:
             raise MediumFullError(where=self.name)
         self._append([_FILEMARK])
-        with self._refusals():
-            os.fsync(self._file)
+        if durable:
+            with self._refusals():
+                os.fsync(self._file)
 
     def read(self, into: memoryview) -> int | None:
         """Read the block here; see ``Drive.read``."""
@@ -114,21 +115,6 @@ class VirtualDrive:
                 self._at += _SIDES + size + size % 2
         return passed
 
-    def backward_files(self, count: int) -> None:
-        """Go back in front of filemarks; see ``Drive.backward_files``."""
-        self._has_warned = False
-        while count:
-            if self._at == 0:
-                raise StoreError(store=self.name, reason="the tape begins here")
-            if self._step_back() == 0:
-                count -= 1
-
-    def backward_block(self) -> None:
-        """Go back in front of the block before here; see ``Drive.backward_block``."""
-        self._has_warned = False
-        if self._at == 0 or self._step_back() == 0:
-            raise StoreError(store=self.name, reason="there is no block before this place")
-
     def close(self) -> None:
         """Let go of the file; again is harmless."""
         if self._file >= 0:
@@ -150,14 +136,6 @@ class VirtualDrive:
         with self._refusals():
             found = os.pread(self._file, _LENGTH.size, at)
         return int(_LENGTH.unpack(found)[0]) if len(found) == _LENGTH.size else None
-
-    def _step_back(self) -> int:
-        """Go back in front of what is before here; return its length."""
-        size = self._length_at(self._at - _LENGTH.size)
-        self._at -= _LENGTH.size if not size else _SIDES + size + size % 2
-        if size is None or self._at < 0:
-            raise StoreError(store=self.name, reason="the tape is damaged before this place")
-        return size
 
     def _append(self, views: list[memoryview | bytes]) -> None:
         """Write here, and end the data behind it."""

@@ -1,7 +1,7 @@
 """One labelled cartridge in a drive: what is on it, and where the tape stands.
 
 Nothing but the tape says what is on it: the directory of a volume is made by going over it, from
-filemark to filemark, with a look at the first and the last block of each file.
+filemark to filemark, with a look at the first block of each file.
 
 Source: docs/spec/media-format.md, "Tapes"; ADR 0027; SPEC X10.
 """
@@ -24,6 +24,9 @@ __all__ = ["Contents", "Part", "Volume"]
 _LABEL_FILE: Final = 0
 # One file holds a chunk: so many fit no tape, and a damaged one must not keep us for ever.
 _MOST_FILES: Final = 10_000_000
+_UNKNOWN: Final = -1
+# Some drives take no block that is shorter than a few bytes, or odd.
+_UNIT: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,24 +119,21 @@ class Volume:
         """
         if (file, 0) == (self.file, self.blocks):
             return
-        if file > self.file:
-            passed = self.drive.forward_files(file - self.file)
-            self.file, self.blocks = self.file + passed, 0
-            if self.file != file:
-                self.blocks = -1
-                raise StoreError(store=self.drive.name, reason=f"the tape ends before file {file}")
-        elif file == 0:
+        if file <= self.file:
+            # Counted from the beginning, a place is where it was whatever the drive: a file that is
+            # written one too early ends what is behind it.
             self.start_over()
-        else:
-            # In front of the mark that ends the file before, and over it.
-            self.drive.backward_files(self.file - file + 1)
-            self.drive.forward_files(1)
-            self.file, self.blocks = file, 0
+        passed = self.drive.forward_files(file - self.file)
+        self.file, self.blocks = self.file + passed, 0
+        if self.file != file:
+            self.blocks = _UNKNOWN
+            raise StoreError(store=self.drive.name, reason=f"the tape ends before file {file}")
 
     def write(self, block: memoryview) -> Written:
-        """Write a block here, padded with zeros where the drive wants that."""
-        if self.drive.is_fixed and len(block) < self.drive.block:
-            padded = bytearray(self.drive.block)
+        """Write a block here, padded with zeros to a length that every drive takes."""
+        unit = self.drive.block if self.drive.is_fixed else _UNIT
+        if len(block) % unit:
+            padded = bytearray(-(-len(block) // unit) * unit)
             padded[: len(block)] = block
             block = memoryview(padded)
         written = self.drive.write(block)
@@ -141,15 +141,17 @@ class Volume:
             self.blocks += 1
         return written
 
-    def mark(self) -> None:
-        """End the file, durably."""
-        self.drive.mark()
+    def mark(self, *, durable: bool = True) -> None:
+        """End the file; see ``Drive.mark``."""
+        self.drive.mark(durable=durable)
         self.file, self.blocks = self.file + 1, 0
 
     def read(self) -> memoryview | None:
         """Return the block here, until the next read; empty for a filemark, None for the end."""
         size = self.drive.read(self._scratch)
         if size is None:
+            # Not every drive stays where the data ends.
+            self.blocks = _UNKNOWN
             return None
         self.file, self.blocks = (self.file, self.blocks + 1) if size else (self.file + 1, 0)
         return self._scratch[:size]
@@ -170,10 +172,9 @@ class Volume:
         try:
             self._look_at_label(found)
             if found.label is not None:
-                for file in range(1, _MOST_FILES):
-                    found.end = file
-                    if not self._look_at(file, found):
-                        break
+                found.end = 1
+                while found.end < _MOST_FILES and self._look_at(found.end, found):
+                    found.end = self.file
         except StoreError as error:
             found.fault = str(error)
         return found
@@ -196,7 +197,7 @@ class Volume:
             found.label, found.is_blank = None, True
 
     def _look_at(self, file: int, found: Contents) -> bool:
-        """Take up one file; say whether there may be another."""
+        """Take up what begins with this file; say whether there may be more."""
         self.go_to(file)
         first = self.read()
         if not first:
@@ -204,18 +205,32 @@ class Volume:
         try:
             if bytes(first[:4]) == PartsDropped.MAGIC:
                 dropped = PartsDropped.decode(first).writing
-                opening = None
-            else:
-                dropped, opening = b"", PartOpening.decode(first)
+                if not self._pass_mark(file):
+                    return False
+                found.dropped.append(dropped)
+                return True
+            opening = PartOpening.decode(first)
         except FormatError:
             # A file of whatever kind: it is passed over.
             return self._pass_mark(file)
-        if not self._pass_mark(file):
+        return self._look_at_closing(file, opening, found)
+
+    def _look_at_closing(self, file: int, opening: PartOpening, found: Contents) -> bool:
+        """Take up a part of a chunk, if the file behind it closes it."""
+        last = self.read() if self._pass_mark(file) else None
+        if last is None:
             found.torn = opening
             return False
-        if dropped:
-            found.dropped.append(dropped)
-        if opening is not None and (closing := self._closing(file, opening)):
+        try:
+            closing = PartClosing.decode(last)
+        except FormatError:
+            # It is a file of its own, and the one before was given up.
+            self.go_to(file + 1)
+            return True
+        if not self._pass_mark(file + 1):
+            found.torn = opening
+            return False
+        if (closing.writing, closing.part) == (opening.writing, opening.part):
             part = Part(cartridge=self.cartridge, file=file, opening=opening, closing=closing)
             found.parts.append(part)
         return True
@@ -225,19 +240,5 @@ class Volume:
         if self.drive.forward_files(1):
             self.file, self.blocks = file + 1, 0
             return True
-        self.blocks = -1
+        self.file, self.blocks = file, _UNKNOWN
         return False
-
-    def _closing(self, file: int, opening: PartOpening) -> PartClosing | None:
-        """Read the last block of the file that was just passed."""
-        self.drive.backward_files(1)
-        self.drive.backward_block()
-        self.file, self.blocks = file, -1
-        last = self.read()
-        self.blocks = -1
-        try:
-            closing = PartClosing.decode(last if last is not None else memoryview(b""))
-        except FormatError:
-            return None
-        fits = (closing.writing, closing.part) == (opening.writing, opening.part)
-        return closing if fits else None
