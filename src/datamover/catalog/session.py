@@ -4,7 +4,7 @@ Statements are text in the SQL that SQLite and PostgreSQL share, with ``:name`` 
 ``sqlite3`` and SQLAlchemy's ``text`` both take it.  Every command that opens a store asks a few
 plain questions; making SQLAlchemy ready to put them would cost it 0.15 s.
 
-Source: docs/decisions/0028-the-catalog-is-asked-in-plain-sql.md; DESIGN D12.
+Source: docs/decisions/0030-the-catalog-is-asked-in-plain-sql.md; DESIGN D12.
 """
 
 from __future__ import annotations
