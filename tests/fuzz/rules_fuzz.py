@@ -60,7 +60,7 @@ def one_input(data: bytes) -> None:
             raise AssertionError(f"line {error.line} is not in the text") from error
         return
     given, codecs = routing(Placement(rules, command=Command(), archive="a"), 10**18)
-    route = Router(given).route(b"/a", b"x.txt", size=9, mtime_ns=0, head=lambda: b"text")
+    route = Router(given).route(b"/a", b"x.txt", 9, 0, lambda *_: b"text")
     assert route < len(codecs)
 
 

@@ -66,6 +66,25 @@ def test_what_is_backed_up_there_is_listed_verified_and_comes_back(near, source,
     assert list((near.vault / "run").glob("door-*")) == []
 
 
+def test_the_rules_of_a_store_elsewhere_hold_here(near, tmp_path):
+    source = tmp_path / "text"
+    source.write_bytes(b"the same words again and again\n" * 40_000)
+    good(near("init", "vault:store"))
+    rules = near.vault / "store" / "placement.toml"
+    rules.write_text("[[rule]]\ncontent = 'text/*'\ncodec = 'none'\n")
+    plain = good(near("backup", source, "--to", "vault:store", "--json"))
+    packed = good(near("backup", source, "--to", "vault:store", "--json", "--codec", "zstd-1"))
+    told = good(near("placement", "explain", source, "--to", "vault:store"))
+    rules.write_text("[default]\ncopies = 2\n")
+    refused = near("backup", source, "--to", "vault:store")
+    stored = [json.loads(one.stdout.splitlines()[-1])["bytes_out"] for one in (plain, packed)]
+
+    assert stored[0] > source.stat().st_size > 10 * stored[1]
+    assert "content text/plain fits text/*" in told.stdout
+    assert refused.returncode == 64
+    assert "placement.toml:2: copies cannot be followed" in refused.stderr
+
+
 @pytest.mark.parametrize("paths", ["1", "4"])
 def test_any_number_of_paths_gives_the_same(near, source, tmp_path, paths):
     good(near("init", "vault:store"))

@@ -106,10 +106,12 @@ def test_a_file_takes_the_route_that_the_rules_decide(text, archive, path, size,
     now = 10**18
     directory, _, name = path.rpartition(b"/")
     placement = Placement(parse_rules(text, "f"), command=Command(), archive=archive)
-    facts = Facts(directory, name, size=size, age_ns=age_s * 10**9, head=lambda: CONTENT[content])
+    facts = Facts(
+        directory, name, size=size, age_ns=age_s * 10**9, head=lambda *_: CONTENT[content]
+    )
     given, codecs = routing(placement, now)
     route = Router(given).route(
-        directory, name, size=size, mtime_ns=now - age_s * 10**9, head=lambda: CONTENT[content]
+        directory, name, size, now - age_s * 10**9, lambda *_: CONTENT[content]
     )
 
     assert codecs[route] == placement.decide("codec", facts).value

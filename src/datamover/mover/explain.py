@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from datamover.codec.content import HEAD_SIZE
 from datamover.errors import SourceError
 from datamover.files.entry import Kind
 from datamover.files.walk import Walk
@@ -91,7 +89,7 @@ def _explained(
             name,
             size=entry.size,
             age_ns=now - entry.mtime_ns,
-            head=partial(walk.head, name, HEAD_SIZE),
+            head=walk.head,
         )
         for key in keys:
             settled = placement.decide(key, facts)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from datamover.codec.content import TYPES, sniff
+from datamover.codec.content import HEAD_SIZE, TYPES, sniff
 from datamover.files.exclude import Excludes
 
 if TYPE_CHECKING:
@@ -35,9 +35,11 @@ class Facts:
         name: In that directory.
         size: Bytes.
         age_ns: Since its data was changed, when the backup begins; negative for the future.
-        head: Returns its first bytes, at least as many as ``sniff`` looks at if there are so many;
-            None when it cannot be read.  Called once at most, and only if a rule needs it.
+        head: Given the name and a number, returns so many of the file's first bytes; None when it
+            cannot be read.  Called once at most, and only if a rule needs it.
     """
+
+    __slots__ = ("_content", "_head", "age_ns", "directory", "name", "size")
 
     def __init__(
         self,
@@ -46,19 +48,22 @@ class Facts:
         *,
         size: int,
         age_ns: int,
-        head: Callable[[], bytes | None],
+        head: Callable[[bytes, int], bytes | None],
     ) -> None:
         self.directory = directory
         self.name = name
         self.size = size
         self.age_ns = age_ns
         self._head = head
+        self._content: str | None = None
 
-    @cached_property
+    @property
     def content(self) -> str:
         """Its content type; empty when it cannot be read."""
-        head = self._head()
-        return _UNKNOWN if head is None else sniff(head)
+        if self._content is None:
+            head = self._head(self.name, HEAD_SIZE)
+            self._content = _UNKNOWN if head is None else sniff(head)
+        return self._content
 
 
 class Matcher:

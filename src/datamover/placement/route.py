@@ -76,10 +76,9 @@ class Router:
         self,
         directory: bytes,
         name: bytes,
-        *,
         size: int,
         mtime_ns: int,
-        head: Callable[[], bytes | None],
+        head: Callable[[bytes, int], bytes | None],
     ) -> int:
         """Return the route of a file; the arguments are those of ``Facts``."""
         facts = Facts(directory, name, size=size, age_ns=self._now - mtime_ns, head=head)

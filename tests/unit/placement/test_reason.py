@@ -22,7 +22,7 @@ codec = "zstd-9"
 
 def told(text=RULE, *, archive="weekly", codec=None, size=4100):
     facts = Facts(
-        b"/srv", b"x.log", size=size, age_ns=3 * 86400 * 10**9 // 2, head=lambda: b"some text"
+        b"/srv", b"x.log", size=size, age_ns=3 * 86400 * 10**9 // 2, head=lambda *_: b"some text"
     )
     placement = Placement(parse_rules(text, "f"), command=Command(codec=codec), archive=archive)
     return reason_of(placement.decide("codec", facts), facts, archive)

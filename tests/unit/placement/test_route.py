@@ -39,7 +39,7 @@ def made(archive="", codec=None):
 
 
 def found(given, name, *, mtime_ns=OLD, head=b"\x1aE\xdf\xa3"):
-    return Router(given).route(b"/x", name, size=5, mtime_ns=mtime_ns, head=lambda: head)
+    return Router(given).route(b"/x", name, 5, mtime_ns, lambda *_: head)
 
 
 def test_route_0_is_what_holds_where_no_rule_matches():

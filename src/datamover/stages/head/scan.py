@@ -12,11 +12,9 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from datamover.codec.content import HEAD_SIZE
 from datamover.disk.straight import shown
 from datamover.errors import UsageError
 from datamover.files.entry import Entry, EntryFlag, Kind
@@ -180,9 +178,9 @@ class _Scan:
         return self._router.route(
             b"%b/%b" % (source, directory) if directory else source,
             name,
-            size=entry.size,
-            mtime_ns=entry.mtime_ns,
-            head=lambda: os.pread(file, HEAD_SIZE, 0),
+            entry.size,
+            entry.mtime_ns,
+            lambda _, size: os.pread(file, size, 0),
         )
 
     def _end(self, *, taken: int, again: int) -> None:
@@ -215,13 +213,7 @@ class _Scan:
         """Close the block when the file that comes goes another way than those in it."""
         walk = self._walk
         directory, _, name = path.rpartition(b"/")
-        route = self._router.route(
-            walk.folder(directory),
-            name,
-            size=size,
-            mtime_ns=mtime_ns,
-            head=partial(walk.head, name, HEAD_SIZE),
-        )
+        route = self._router.route(walk.folder(directory), name, size, mtime_ns, walk.head)
         if route != self._route:
             # What has no data goes any way.
             for plan in self._planner.finish() if self._planner.data else ():
