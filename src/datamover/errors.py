@@ -133,6 +133,7 @@ __all__ = [
     "VersionError",
     "VolumeMissingError",
     "facts",
+    "is_retryable",
     "revive",
 ]
 
@@ -865,6 +866,12 @@ def revive(given: Mapping[str, object]) -> DataMoverError:
         return kind(**values)
     except TypeError:
         return UsageError(reason=f"incomplete error: {given!r:.200}")
+
+
+def is_retryable(code: str) -> bool:
+    """Whether errors of this code are worth trying again; an unknown code is not."""
+    kind = _KINDS.get(code)
+    return kind is not None and kind.retryable
 
 
 def _tree(kind: type[DataMoverError]) -> dict[str, type[DataMoverError]]:

@@ -37,6 +37,8 @@ _COLUMNS: Final = (
     Column(key="busy", heading="busy", kind=Kind.SHARE),
 )
 
+_LONGEST_NOTE: Final = 60
+
 Rates = "Mapping[tuple[str, int, str, int], float]"
 
 
@@ -74,6 +76,8 @@ def _pipe(
     limit = f", limit {rate_text(account.limit)}" if account.limit else ""
     by = f", for {printable(account.by)}" if account.by else ""
     yield _row(printable(account.pipe), account.pid, f"{account.state}{limit}{by}")
+    for line in account.note.splitlines():
+        yield _row(f"  {printable(line[:_LONGEST_NOTE])}", 0, "")
     for part in account.parts:
         yield from _part(account, part, rates)
 

@@ -83,7 +83,7 @@ COMMANDS: Final = (
             "SRC... DST [--delete] [--delete-excluded] [--checksum] [--exclude PATTERN]... "
             "[--one-file-system] [--numeric-ids] [--compress CODEC] [--delta-from SIZE] "
             "[--through-buffers] [--jobs N] [--no-sync] [--dry-run] [--itemize] "
-            "[--on-death stop|retry]"
+            "[--on-death stop|retry] [--daemon]"
         ),
         summary="Make a folder like another: only what differs is copied.",
         examples=(
@@ -171,6 +171,13 @@ COMMANDS: Final = (
         usage="[PIPE] [--on [USER@]HOST] [--rsh COMMAND] [--remote-command COMMAND]",
         summary="Say what the pipes of this machine do, or of another.",
         examples=("datamover status", "datamover status backup --on vault"),
+    ),
+    Command(
+        words=("jobs",),
+        function=_at("jobs:jobs"),
+        usage="",
+        summary="List the jobs of the monitor, those that have ended too.",
+        examples=("datamover jobs",),
     ),
     Command(
         words=("top",),

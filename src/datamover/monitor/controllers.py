@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
@@ -22,9 +21,8 @@ import msgspec
 
 from datamover.errors import ControllerError, DataMoverError, FormatError, UsageError, facts
 from datamover.link.events import tell, warn
+from datamover.monitor.attended import Attended, attended
 from datamover.monitor.ending import refusal
-from datamover.monitor.mail import posted, received
-from datamover.wire.control import ControlReader
 from datamover.wire.message import (
     Initiated,
     InitiatePipe,
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Controllers", "Initiator"]
 
 _MOST: Final = 64
-_AT_ONCE: Final = 1 << 16
 _END_S: Final = 15.0
 
 
@@ -86,7 +83,7 @@ class _Controller:
     by: str
     say: Callable[[Message], None] | None
     task: asyncio.Task[None] | None = None
-    writer: asyncio.StreamWriter | None = None
+    process: Attended | None = None
     initiated: Initiated | None = None
     is_refused: bool = False
     is_identified: bool = False
@@ -101,8 +98,8 @@ class _Controller:
 
     def post(self, message: Message) -> None:
         """Tell the controller."""
-        if self.writer is not None and not self.writer.transport.is_closing():
-            self.writer.write(posted(message))
+        if self.process is not None:
+            self.process.post(message)
 
 
 class Controllers:
@@ -199,42 +196,14 @@ class Controllers:
             self._conclude(one, status)
 
     async def _run(self, one: _Controller) -> int:
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    *self._command,
-                    stdin=theirs.fileno(),
-                    stdout=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C is for the monitor, which ends it in order
-                )
-            reader, one.writer = await asyncio.open_connection(sock=ours)
-        except BaseException:
-            ours.close()
-            raise
-        try:
+        async with attended(self._command) as process:
+            one.process = process
             one.post(one.asked)
             if one.is_stopped:
                 self._stop(one, one.is_stopped)
-            await self._hear_all(one, reader)
+            async for message in process.messages():
+                self._hear(one, message)
             return await process.wait()
-        finally:
-            # Also when this is cancelled: it sees the end of its line, and ends its pipe.
-            one.writer.close()
-
-    async def _hear_all(self, one: _Controller, reader: asyncio.StreamReader) -> None:
-        messages = ControlReader()
-        messages.open()
-        while True:
-            try:
-                data = await reader.read(_AT_ONCE)
-            except ConnectionError:
-                return
-            if not data:
-                return
-            messages.feed(data)
-            for message in messages.messages():
-                self._hear(one, received(message))
 
     def _hear(self, one: _Controller, message: Message) -> None:
         match message:

@@ -34,6 +34,7 @@ from datamover.monitor.patience import PATIENCE, Silence
 from datamover.monitor.roster import Roster
 from datamover.wire.control import VERSION, ControlReader
 from datamover.wire.message import (
+    Answer,
     AskStatus,
     Call,
     Done,
@@ -56,12 +57,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from datamover.monitor.controllers import Initiator
+    from datamover.monitor.jobs import Jobs
     from datamover.monitor.patience import Patience
     from datamover.monitor.permit import Who
     from datamover.monitor.supervisor import Monitor
 
 __all__ = ["Caller", "Conversation"]
 
+_JOB: Final = "job."
+_BEGIN: Final = "job.start"
 _SESSIONS: Final = itertools.count(1)
 
 
@@ -92,6 +96,7 @@ class Conversation:
         send: Callable[[bytes], None],
         caller: Caller | None = None,
         initiator: Initiator | None = None,
+        jobs: Jobs | None = None,
         admit: Callable[[Identify], None] | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
@@ -103,6 +108,7 @@ class Conversation:
             send: Takes what is said; never blocks.
             caller: Runs methods; None: there are none.
             initiator: Initiates pipes; None: the client may not ask for that.
+            jobs: What this process goes on with by itself; None: the client may not ask for that.
             admit: Answers who identifies itself; None: the client may not.
             patience: How long silence is borne.
         """
@@ -115,6 +121,7 @@ class Conversation:
         self._send = send
         self._caller = caller
         self._initiator = initiator
+        self._jobs = jobs
         self._admit = admit
         self._reader = ControlReader()
         self._is_open = self._is_draining = False
@@ -309,6 +316,15 @@ class Conversation:
             self.say(Status(request=request, pipes=list(map(shortened, accounts))))
 
     def _call(self, call: Call) -> None:
+        if call.method.startswith(_JOB):
+            if self._jobs is None:
+                raise NotAllowedError(machine=self.who.name, action="begin jobs here")
+            if call.method == _BEGIN:
+                self._check_open()
+            self.say(
+                Answer(request=call.request, values=dict(self._jobs.call(call.method, call.given)))
+            )
+            return
         if self._caller is None:
             raise UsageError(reason=f"no method {call.method:.100} is served here")
         self._caller.call(call)

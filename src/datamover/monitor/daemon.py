@@ -30,6 +30,7 @@ from datamover.link.identity import Identity
 from datamover.link.peer import Peer
 from datamover.link.tls import FLEET
 from datamover.monitor.controllers import Controllers
+from datamover.monitor.jobs import Jobs
 from datamover.monitor.listener import Listener
 from datamover.monitor.membership import keep_membership, revoked_serials
 from datamover.monitor.notify import notify, watchdog_s
@@ -69,7 +70,8 @@ class Options:
         patience: How long silence is borne.
         permit_of: What a member may do.
         service_of: What is served beside pipes, to a member, or (None) to the user.
-        controller: The command of a process that leads one pipe.
+        controller: The command of a process that leads one pipe, or does one job.
+        state: The folder of what outlives this process.
     """
 
     runtime: Path
@@ -77,6 +79,7 @@ class Options:
     permit_of: Callable[[Peer], Permit]
     service_of: Callable[[Peer | None], Service]
     controller: Sequence[str]
+    state: Path
     listen: Sequence[Address] = ()
     drain_s: float = 60.0
     patience: Patience = field(default=PATIENCE)
@@ -107,6 +110,12 @@ class _Daemon:
         self._is_member = self._is_hurried = False
         self._members: dict[asyncio.Task[None], int] = {}
         self._controllers = Controllers(options.controller)
+        self._jobs = Jobs(
+            monitor=monitor,
+            command=options.controller,
+            folder=options.state / "jobs",
+            runtime=options.runtime,
+        )
 
     async def run(self) -> None:
         options = self._options
@@ -121,6 +130,7 @@ class _Daemon:
                 self._join_in(listener)
                 tell("monitor.started", pid=os.getpid(), runtime=options.runtime)
                 notify("READY=1")
+                self._jobs.resume()
                 async with asyncio.TaskGroup() as chores:
                     mine = [
                         chores.create_task(self._tell_watchdog()),
@@ -189,6 +199,7 @@ class _Daemon:
             who=who,
             service=self._options.service_of(peer),
             initiator=self._controllers if peer is None else None,
+            jobs=self._jobs if peer is None else None,
             runtime=self._options.runtime,
             patience=self._options.patience,
         )
@@ -239,6 +250,7 @@ class _Daemon:
         tell("monitor.drains", pipes=pipes, seconds=self._options.drain_s)
         listener.close()
         self._hub.drain()
+        await self._jobs.end()
         until = time.monotonic() + self._options.drain_s
         while self._runs_some() and time.monotonic() < until and not self._is_hurried:
             await asyncio.sleep(_TICK_S)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datamover.monitor.live import Outcome
     from datamover.wire.account import PartAccount
 
-__all__ = ["ending", "refusal"]
+__all__ = ["ending", "refusal", "refused"]
 
 
 def ending(
@@ -51,6 +51,23 @@ def refusal(request: int, ended: PipeEnded) -> Refused:
     if not given:
         return Refused(request=request, code="pipe.stopped", reason="it was stopped", status=75)
     error = revive(given)
+    status = given.get("cause_status", error.exit_status)
+    return Refused(
+        request=request,
+        code=str(given.get("cause_code", error.code)),
+        reason=str(error),
+        hint=str(given.get("cause_hint", error.hint)),
+        status=status if isinstance(status, int) else error.exit_status,
+    )
+
+
+def refused(request: int, error: DataMoverError | OSError) -> Refused:
+    """Return the answer to who asked for what an error has ended: it names the cause of that."""
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        reason = f"{name}{error.strerror or error}"
+        return Refused(request=request, code="system", reason=reason, status=74)
+    given = facts(error)
     status = given.get("cause_status", error.exit_status)
     return Refused(
         request=request,

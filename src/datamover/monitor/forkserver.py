@@ -41,6 +41,7 @@ __all__ = [
     "Request",
     "Spawn",
     "Started",
+    "end_with_parent",
     "forget_variable",
     "main",
     "serve",
@@ -291,6 +292,14 @@ def serve(connection: socket.socket) -> None:
     _keep_memory()
     _LIBC.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
     _Server(connection).run()
+
+
+def end_with_parent() -> None:
+    """Have this process asked to end (SIGTERM) when the one that started it dies."""
+    parent = os.getppid()
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(arguments: Sequence[str]) -> None:

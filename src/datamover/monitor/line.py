@@ -66,6 +66,10 @@ class Line:
             raise PeerLostError(peer="the monitor", reason="it did not say what to do")
         return self._heard.pop(0)
 
+    def look(self) -> None:
+        """Read what has come, where no monitor's steps do; never blocks."""
+        self._read()
+
     def take(self) -> list[Message]:
         """Return what came; never blocks."""
         found, self._heard = self._heard, []

@@ -153,6 +153,14 @@ class LocalMonitor:
         message = Identify(request=1, pipe=pipe, place=place, token=token, pid=os.getpid())
         return Guest(_identified(monitor_socket(self._runtime), message))
 
+    def call(self, method: str, given: Mapping[str, object]) -> dict[str, object]:
+        """Call a method of it; see docs/spec/jobs.md.
+
+        Raises:
+            PeerRefusedError: It says no, and why.
+        """
+        return self._peer.call(method, given, timeout=_ANSWER_S)
+
     def stop(self, pipe: str, by: str = "a program") -> None:
         """Ask a pipe to end.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from datamover.monitor.controllers import Initiator
+    from datamover.monitor.jobs import Jobs
     from datamover.monitor.patience import Patience
     from datamover.monitor.permit import Who
     from datamover.monitor.supervisor import Monitor
@@ -110,6 +111,7 @@ async def converse(
     who: Who,
     service: Service | None = None,
     initiator: Initiator | None = None,
+    jobs: Jobs | None = None,
     runtime: Path | None = None,
     patience: Patience = PATIENCE,
 ) -> str:
@@ -122,6 +124,7 @@ async def converse(
         who: Who it is, and what it may do.
         service: The methods that are served beside pipes; closed when this returns.
         initiator: Initiates pipes for it; None: it may not ask for that.
+        jobs: What the daemon goes on with by itself; None: it may not ask for that.
         runtime: The folder of the gates that it may identify itself at; None: at none.
         patience: How long silence is borne.
 
@@ -150,6 +153,7 @@ async def converse(
             send=send,
             caller=worker,
             initiator=initiator,
+            jobs=jobs,
             admit=None if admission is None else admit,
             patience=patience,
         )

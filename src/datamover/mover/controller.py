@@ -14,21 +14,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from datamover.errors import DataMoverError, MalformedError, SpecError, facts
+from datamover.errors import DataMoverError, MalformedError, facts
 from datamover.monitor.core import State
-from datamover.monitor.ending import ending, refusal
+from datamover.monitor.ending import ending, refusal, refused
 from datamover.monitor.initiation import initiation
 from datamover.monitor.live import LivePipe
+from datamover.monitor.pipe_socket import asked as answering
+from datamover.monitor.supervisor import Monitor
+from datamover.mover.job_run import run_job, travel_of
 from datamover.mover.lead import led
-from datamover.mover.travel import Travel
 from datamover.wire.message import (
+    Call,
     Initiated,
     InitiatePipe,
     PipeEnded,
     PipeNotice,
-    Refused,
     SetLimit,
     StopPipe,
 )
@@ -38,19 +38,17 @@ if TYPE_CHECKING:
 
     from datamover.monitor.joint import JointPipe
     from datamover.monitor.line import Line
-    from datamover.monitor.supervisor import Monitor
 
-__all__ = ["control", "travel_of"]
+__all__ = ["control"]
 
 _TICK: Final = 0.2
 
 
-def control(line: Line, monitor: Monitor) -> None:
-    """Lead the pipe that the line asks for, to its end.
+def control(line: Line) -> None:
+    """Lead the pipe, or do the job, that the line asks for, to its end.
 
     Args:
         line: To the monitor; when that is gone, the pipe is stopped.
-        monitor: Runs what of the pipe runs here.
 
     Raises:
         PeerLostError: Nothing was asked for.
@@ -59,19 +57,10 @@ def control(line: Line, monitor: Monitor) -> None:
     """
     asked = line.first()
     if isinstance(asked, InitiatePipe):
-        _Controller(line, monitor, asked).run()
-
-
-def travel_of(given: Mapping[str, object]) -> Travel:
-    """Return the way to other machines, as a message has it.
-
-    Raises:
-        SpecError: It is none.
-    """
-    try:
-        return msgspec.convert(given, Travel)
-    except msgspec.ValidationError as error:
-        raise SpecError(reason=f"travel: {error}") from None
+        with Monitor() as monitor, answering(monitor):
+            _Controller(line, monitor, asked).run()
+    elif isinstance(asked, Call):
+        run_job(line, asked)
 
 
 class _Controller:
@@ -128,22 +117,7 @@ class _Controller:
             self._line.say(initiated)
 
     def _refuse(self, error: DataMoverError | OSError) -> None:
-        request = self._asked.request
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            self._line.say(Refused(request=request, code="system", reason=reason, status=74))
-            return
-        given = facts(error)
-        status = given.get("cause_status", error.exit_status)
-        self._line.say(
-            Refused(
-                request=request,
-                code=str(given.get("cause_code", error.code)),
-                reason=str(error),
-                hint=str(given.get("cause_hint", error.hint)),
-                status=status if isinstance(status, int) else error.exit_status,
-            )
-        )
+        self._line.say(refused(self._asked.request, error))
 
     def _notice(self, stage: str, instance: int, kind: str, given: Mapping[str, object]) -> None:
         self._line.say(

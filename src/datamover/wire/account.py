@@ -88,6 +88,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         pid: Of the process that supervises it.
         by: Who asked for it: empty for the user of this process, else the client's name.
         limit: Bytes a second that its borders may carry; 0: no limit.
+        note: What else a person wants to know, in words.
     """
 
     pipe: str
@@ -96,4 +97,5 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
     state: str = ""
     limit: int = 0
+    note: str = ""
     parts: list[PartAccount] = []

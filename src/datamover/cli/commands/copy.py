@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from datamover.cli.begin import begin
 from datamover.cli.everywhere import DEFAULTS, Everywhere
 from datamover.cli.items import Items
 from datamover.cli.network import NEAR, Network
@@ -34,6 +35,7 @@ def copy(
     dry_run: bool = False,
     itemize: bool = False,
     on_death: OnDeath = OnDeath.STOP,
+    daemon: bool = False,
     network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> int:
@@ -58,6 +60,7 @@ def copy(
         dry_run: Say what would be done, and do nothing.
         itemize: Say what is done, one line for each file.
         on_death: What happens when a task that can be replaced is killed: retry or stop.
+        daemon: Have the monitor of this user do it, which tries again until it works.
         network: How another machine is reached.
         everywhere: The options that every command takes.
     """
@@ -82,6 +85,8 @@ def copy(
         on_death=on_death,
     )
     *given, to = paths
+    if daemon:
+        return begin(given, to, settings, network.travel(), everywhere)
     with Display(everywhere) as display:
         watch = Items(display, as_json=everywhere.json)
         summary = mover.copy(given, to, settings, watch, network.travel())

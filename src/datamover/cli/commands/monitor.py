@@ -14,7 +14,7 @@ from datamover.errors import UsageError
 from datamover.link.address import Address
 from datamover.link.peer import Peer
 from datamover.link.permissions import Permissions
-from datamover.link.places import configuration_folder, runtime_folder
+from datamover.link.places import configuration_folder, runtime_folder, state_folder
 from datamover.monitor.daemon import Options, run_daemon
 from datamover.monitor.supervisor import Monitor
 from datamover.mover.permit import FleetPermit
@@ -54,6 +54,7 @@ def monitor(
         listen=tuple(Address.parse(one) for one in listen),
         drain_s=drain,
         permit_of=permit_of,
+        state=state_folder(),
         controller=(sys.executable, "-m", "datamover", "serve", "--control"),
         service_of=lambda peer: services(None if peer is None else permit_of(peer)),
     )

@@ -60,7 +60,6 @@ def _control() -> None:
     except OSError:
         raise UsageError(reason="--control is for `datamover monitor`, which starts it") from None
     try:
-        with Monitor() as monitor, asked(monitor):
-            lead(line, monitor)
+        lead(line)
     finally:
         line.close()
