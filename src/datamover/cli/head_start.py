@@ -10,6 +10,8 @@ Source: docs/decisions/0012-fork-the-server-early.md; DESIGN D2 (start-up).
 from __future__ import annotations
 
 import importlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from datamover.cli.grammar import COMMANDS
@@ -18,7 +20,7 @@ from datamover.cli.secret import VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SERVING", "give_head_start", "start_serving"]
+__all__ = ["SERVING", "drop_head_start", "give_head_start", "start_serving"]
 
 SERVING: Final = (
     "datamover.stages.head.load",
@@ -31,6 +33,9 @@ SERVING: Final = (
     "datamover.stages.tail.store",
 )
 """What others want most often to run here."""
+
+_STORES: Final = ("--from", "--to")
+"""Options that name a store; where both are given, it is the first that does."""
 
 
 def give_head_start(arguments: Sequence[str]) -> bool:
@@ -50,7 +55,49 @@ def give_head_start(arguments: Sequence[str]) -> bool:
     for stage in getattr(importlib.import_module(module), name):
         importlib.import_module(stage)
     launcher.prepare(without=[VARIABLE])
+    _open_soon(arguments)
     return True
+
+
+def drop_head_start() -> None:
+    """Let go of what ``give_head_start`` gave and the command did not take.
+
+    Blocking: until it is gone.
+    """
+    from datamover.monitor.launcher import drop_prepared  # noqa: PLC0415 - is there by now
+    from datamover.mover.opener import drop_opening  # noqa: PLC0415 - likewise
+
+    drop_prepared()
+    drop_opening()
+
+
+def _open_soon(arguments: Sequence[str]) -> None:
+    """Begin to derive the key of the store that the command will open, as far as can be seen.
+
+    Not where a passphrase file is named, which may give what it holds only once.
+    """
+    passphrase = os.environb.get(VARIABLE.encode())
+    options = [one for one in arguments if one.startswith("--")]
+    if not passphrase or any(one.startswith(("--passphrase", "--dry")) for one in options):
+        return
+    # Late: it has a thread, and those must not be there before the fork.
+    from datamover.mover.opener import begin_opening  # noqa: PLC0415 - as above
+
+    for option in _STORES:
+        where = _value(arguments, option)
+        if where:
+            begin_opening(Path(where), passphrase)
+            return
+
+
+def _value(arguments: Sequence[str], option: str) -> str:
+    """Return what the option is given, as far as can be seen; empty when it is not."""
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word == option:
+            return after
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return ""
 
 
 def start_serving() -> None:

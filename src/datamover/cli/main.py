@@ -15,7 +15,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from datamover.cli.head_start import give_head_start
+from datamover.cli.head_start import drop_head_start, give_head_start
 from datamover.cli.problem import Problem
 from datamover.cli.release import release
 from datamover.cli.screen import OutputClosedError, close_output, flush, prepare_streams, put, say
@@ -69,9 +69,7 @@ def _run_alone(arguments: Sequence[str]) -> int:
         return _run(arguments)
     finally:
         if has_server:
-            from datamover.monitor.launcher import drop_prepared  # noqa: PLC0415 - is there by now
-
-            drop_prepared()
+            drop_head_start()
         gc.freeze()
 
 

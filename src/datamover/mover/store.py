@@ -6,7 +6,6 @@ Source: docs/spec/store.md; docs/spec/keys.md; SPEC E3, F1; DESIGN D10, D12.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,6 @@ from datamover.codec.keys import KdfParameters, derive_key, unwrap_key, wrap_key
 from datamover.codec.registry import CIPHERS
 from datamover.errors import (
     ArchiveMissingError,
-    DataMoverError,
     PassphraseError,
     SealError,
     StoreError,
@@ -27,6 +25,7 @@ from datamover.ids import ArchiveId
 from datamover.mover.depot import FOLDERS, LocalDepot, make_depot
 from datamover.mover.description import Description
 from datamover.mover.label import Label, open_label, seal_label
+from datamover.mover.opener import opening
 from datamover.units import Nanoseconds
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from datamover.catalog.database import Catalog
     from datamover.ids import StoreId
     from datamover.mover.depot import Depot
+    from datamover.mover.opener import Opener
     from datamover.mover.reservation import Reservation
     from datamover.mover.sweep import Cleaned
 
@@ -123,7 +123,7 @@ class Store:
         self.chunks, self.tmp, self.active = (path / name for name in FOLDERS)
         self._passphrase = passphrase
         self._key: bytes | None = None
-        self._opener: _Opener | None = None
+        self._opener: Opener | None = None
 
     @classmethod
     def open(cls, path: str | Path, passphrase: Callable[[], bytes] | None = None) -> Self:
@@ -191,7 +191,9 @@ class Store:
         Blocking: as long as a person types.
         """
         if self._key is None and self._opener is None and self.description.is_encrypted:
-            self._opener = _Opener(self.description, self._passphrase)
+            if self._passphrase is None:
+                raise PassphraseError(reason="the store is encrypted, and no passphrase was given")
+            self._opener = opening(self.description, self._passphrase())
 
     def unlock(self) -> bytes:
         """Return the store's key, asking for the passphrase if need be; empty without encryption.
@@ -361,39 +363,3 @@ def describe(
     return Description(
         id=bare.id, created_ns=created, cipher=bare.cipher, kdf=parameters, wrapped_key=wrapped
     )
-
-
-class _Opener(threading.Thread):
-    """Derives a store's key: a fraction of a second in which Python may run on."""
-
-    def __init__(self, description: Description, passphrase: Callable[[], bytes] | None) -> None:
-        if passphrase is None:
-            raise PassphraseError(reason="the store is encrypted, and no passphrase was given")
-        super().__init__(name="unlock", daemon=True)
-        self._description = description
-        self._given = passphrase()
-        self._found: bytes | DataMoverError = b""
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._found = _unwrap(self._description, self._given)
-        except DataMoverError as error:
-            self._found = error
-
-    def key(self) -> bytes:
-        """Wait for the key; raise what kept it from being found."""
-        self.join()
-        if isinstance(self._found, DataMoverError):
-            raise self._found
-        return self._found
-
-
-def _unwrap(description: Description, passphrase: bytes) -> bytes:
-    if description.kdf is None or description.wrapped_key is None:
-        return b""
-    key = derive_key(passphrase, description.kdf)
-    try:
-        return unwrap_key(description.wrapped_key, by=key, context=description.context)
-    except SealError:
-        raise PassphraseError(reason="the passphrase does not open the store") from None
