@@ -212,9 +212,10 @@ class World:
     def folders(self):
         return [Path(value) for host in self.hosts for value in set(host.environment.values())]
 
-    def left(self, before, *, files=True):
+    def left(self, before, *, files=True, timeout=8.0):
         """What both hosts have that they had not; a fork server of the daemon is its own."""
-        found = wait_clean(before, self.processes, folders=self.folders if files else (), timeout=8)
+        folders = self.folders if files else ()
+        found = wait_clean(before, self.processes, folders=folders, timeout=timeout)
         return [one for one in found if not one.startswith("process: dm:forkserver")]
 
 
@@ -350,6 +351,34 @@ def test_a_copy_between_hosts_survives(seed, world):
     if scene.name.startswith("daemon"):
         twice = world.carried() - carried - scene.carried
         assert twice <= scene.carried // 20 + WINDOW * BLOCK_SIZE + RESUMABLE + STORED, told
+
+
+@pytest.mark.skipif(KILLS < 100, reason="it takes as long as silence is borne")
+@pytest.mark.timeout(4 * DEADLINE_S)
+@pytest.mark.parametrize("name", ["daemon-push", "daemon-pull"])
+def test_a_cut_that_lasts_ends_both_halves_and_the_copy_goes_on(name, world):
+    (scene,) = [one for one in world.scenes if one.name == name]
+    world.reset()
+    before = world.snapshot()
+    words = [*scene.words, "--limit", "20MB/s"]
+    job = scene.start(words)
+    carried = world.carried()
+    while job.is_running() and world.carried() < carried + (24 << 20):
+        time.sleep(0.005)
+    for link in world.links:
+        link.lose(100)
+    ended = job.wait(timeout=DEADLINE_S, grace=DEADLINE_S)
+    left = world.left(before, timeout=DEADLINE_S)
+    for link in world.links:
+        link.lose(0)
+
+    assert said_wrong(Struck(task=Task(0, "cut/both"), ended=ended)) == []
+    assert ended.status != 0
+    assert left == []
+    there = arrived(world)
+    again = scene.start(scene.words).wait(timeout=DEADLINE_S).check(0)
+    assert_same_tree(world.new, world.dst)
+    assert summary_of(again)["bytes_out"] <= scene.sent - there + CHUNKS
 
 
 @pytest.mark.skipif(KILLS < 400, reason="only many kills reach everybody")

@@ -29,6 +29,8 @@ from datamover.testing.stages import flip, gather
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from datamover.monitor.statistics import PipeStatistics
+
 USHER = """
 import os, sys
 from datamover.link.door import hand_over
@@ -117,6 +119,29 @@ def test_the_smallest_pools_are_enough(both: TwoSides, window: int, pool: int) -
     both.start(paths=4, window=window, pool=pool, numbers=100)
 
     assert both.check() == 0
+
+
+def taken_by(statistics: PipeStatistics) -> int:
+    """Buffers that the last stage has taken in."""
+    return sum(one.buffers_in for one in statistics.stages[-1].instances)
+
+
+def test_a_limit_leaves_no_path_in_the_middle_of_a_frame(both: TwoSides) -> None:
+    """What is due first goes out first, however many paths there are to choose from."""
+    both.start(paths=3, window=16, pool=16, numbers=40, tail=gather.stage())
+    both.left.set_limit(60_000)
+    ahead = [0]
+
+    def look() -> bool:
+        passed, taken = (taken_by(pipe.statistics()) for pipe in (both.right, both.left))
+        ahead.append(taken - passed)
+        return passed >= 8
+
+    both.step(until=look)
+    both.left.set_limit(0)
+
+    assert both.check() == 0
+    assert max(ahead) <= 3 + 3  # a frame on each path, one that waits, and what is on its way
 
 
 def test_a_slow_end_slows_the_beginning_and_loses_nothing(both: TwoSides) -> None:

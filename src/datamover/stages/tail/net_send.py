@@ -10,6 +10,7 @@ Source:     seed FIG. 2B (50A), FIG. 7; SPEC N1-N6, X15; docs/spec/link-protocol
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import socket
@@ -103,6 +104,7 @@ class _Line:
     opened: float
     is_full: bool = False
     backlog: int = 0
+    writing: int = 0
 
 
 class _Sending:
@@ -169,12 +171,23 @@ class _Sending:
         while goes_on:
             goes_on = False
             self._feed()
-            for line in list(self._lines.values()):
+            for line in self._in_turn():
                 if not line.is_full and self._load(line):
                     self._push(line)
                     goes_on = not self._is_limited
                 if self._is_limited:
                     return
+
+    def _in_turn(self) -> list[_Line]:
+        """Return the paths; under a limit those first that are at what the receiver waits for.
+
+        What may go out now is little then: whoever is asked first would take it all, and the
+        others stand in the middle of a frame until the whole window has gone out on that path.
+        """
+        lines = list(self._lines.values())
+        if self._port.limit:
+            lines.sort(key=lambda line: line.writing if line.outlet.pending else math.inf)
+        return lines
 
     def _load(self, line: _Line) -> bool:
         """Return whether there is something to write on a path, choosing it first if need be."""
@@ -185,8 +198,10 @@ class _Sending:
         if order is None:
             return False
         if order.data is None:
+            line.writing = order.total
             line.outlet.put_small(line.sealer.small(Kind.END, sequence=order.total))
             return True
+        line.writing = order.data.sequence
         block = order.data.item
         if len(block.body) - block.tag_used > line.room:
             raise RoomError(
