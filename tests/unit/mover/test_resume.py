@@ -16,15 +16,18 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from datamover.catalog.rows import ArchiveState
+from datamover.catalog.rows import ArchiveState, PageKind
 from datamover.codec.keys import KdfParameters
 from datamover.errors import StageFailedError, StoreError
+from datamover.files.listing import index_tables
+from datamover.files.table import decode_entries
 from datamover.ids import ATTEMPT_BLOCKS
 from datamover.media.directory import DirectoryWriter
 from datamover.monitor.supervisor import Monitor
 from datamover.mover.backup import BackupSettings, backup
 from datamover.mover.listing import archives, entries, info
 from datamover.mover.mark import KEPT_S
+from datamover.mover.open_block import open_record
 from datamover.mover.rebuild import rebuild_catalog
 from datamover.mover.report import Silent
 from datamover.mover.restore import RestoreSettings, restore
@@ -32,6 +35,8 @@ from datamover.mover.store import Store, create_store
 from datamover.mover.verify import verify
 from datamover.pipe.spec import Mode
 from datamover.testing.trees import assert_same_tree, make_tree
+from datamover.wire.stream import BlockFound, StreamReader
+from datamover.wire.tag import TransformId
 
 CHEAP = KdfParameters(salt=b"0123456789abcdef", memory_kib=64, iterations=1, lanes=1)
 BLOCK, CHUNK_SIZE = 32 << 10, 128 << 10
@@ -192,6 +197,50 @@ def test_it_is_resumed_again_and_again(medium, source, tmp_path, cipher):
 
     assert summary.resumed.attempt == runs > 5
     assert_whole(place, source, tmp_path / "back", summary)
+
+
+def codecs_of(place, path):
+    """What compressed the blocks that hold data of a file, in all attempts."""
+    with Store.open(place, lambda: b"p") as store:
+        record = store.find()
+        key, done = store.archive_key(record), {}
+        for chunk in store.depot.chunks(record.id):
+            data = memoryview((place / "chunks" / chunk.name).read_bytes())
+            reader = StreamReader()
+            while not reader.is_complete:
+                for event in reader.take(data[reader.position :]):
+                    if isinstance(event, BlockFound):
+                        done[event.tag.block] = [step.id for step in event.tag.transforms]
+        pages = [
+            open_record(memoryview(page.record), key=key, archive=record.id)[1]
+            for page in store.depot.pages(record.id, PageKind.INDEX)
+        ]
+    return {
+        tuple(step for step in done[block] if step < TransformId.AES_256_GCM)
+        for page in pages
+        for block, table in index_tables(page)
+        for entry in decode_entries(table)
+        if entry.path == path and entry.extents
+    }
+
+
+def test_what_goes_on_goes_by_the_rules_too(medium, place, source, tmp_path):
+    words = b"".join(b"%d words that shrink\n" % number for number in range(40_000))
+    (source / "a-text").write_bytes(words)
+    (source / "z-text").write_bytes(words)
+    (place / "placement.toml").write_text(
+        "[[rule]]\npath = 'source/z-text'\ncodec = 'none'\n"
+        "[[rule]]\ncontent = 'text/*'\nsize_at_least = '100KiB'\ncodec = 'gzip-1'\n"
+    )
+    runs = 0
+    while (done := run(medium, place, source, left=2))[0] is None:
+        runs += 1
+        assert runs < 80
+
+    assert runs > 5
+    assert codecs_of(place, b"source/a-text") == {(TransformId.GZIP,)}
+    assert codecs_of(place, b"source/z-text") == {()}
+    assert_whole(place, source, tmp_path / "back", done[0])
 
 
 def mutate(source, random):
