@@ -97,8 +97,8 @@ def round_trip(connection, word=b"x"):
 def test_a_round_trip_takes_both_delays():
     with line(echo, delay_ms=25) as proxy, connected(proxy) as connection:
         round_trip(connection)
-        # The least, because others use the processor too: a line is never too fast.
-        assert min(round_trip(connection) for _ in range(10)) == pytest.approx(0.05, rel=0.1)
+        # A line is never too fast; how late it is besides is a matter of who else computes.
+        assert 0.05 <= min(round_trip(connection) for _ in range(10)) < 0.5
 
 
 def test_without_a_delay_it_is_no_bottleneck():

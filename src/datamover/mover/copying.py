@@ -49,6 +49,8 @@ BORDERS: Final = ("datamover.stages.head.net_receive", "datamover.stages.tail.ne
 
 _BUFFER_SIZE: Final = 2 * MIB
 _SHARE: Final = 8
+# What goes to another machine is kept until that has it: as much as the other side grants.
+_UNDER_WAY: Final = 16
 _FEW: Final = 3
 _MOST_WORKERS: Final = 16
 _SHARED: Final = 32 * KIB
@@ -182,7 +184,7 @@ def matching(plan: Plan, files: Sequence[Deferred], *, fresh: bool = False) -> P
     match = StageSpec(
         use="match",
         at=plan.source_at,
-        share=_SHARE,
+        share=_share(plan),
         settings={"roots": plan.roots, "files": [[root, fsdecode(path)] for root, path in files]},
     )
     return _pipe(plan, [sign, match, *_compressed(plan), placing(plan)])
@@ -203,7 +205,7 @@ def _compared(plan: Plan) -> list[StageSpec]:
     compare = StageSpec(
         use="compare",
         at=plan.source_at,
-        share=_SHARE,
+        share=_share(plan),
         settings={
             "roots": plan.roots,
             "targets": list(plan.target.names),
@@ -243,7 +245,7 @@ def _scan(plan: Plan) -> StageSpec:
     return StageSpec(
         use="scan",
         at=plan.source_at,
-        share=_SHARE,
+        share=_share(plan),
         settings={
             "roots": plan.roots,
             "excludes": plan.ignores,
@@ -295,6 +297,11 @@ def _compressed(plan: Plan, *, joined: bool = False) -> list[StageSpec]:
         ),
         StageSpec(use="expand", at=plan.target_at, instances=workers, share=_FEW),
     ]
+
+
+def _share(plan: Plan) -> int:
+    """Return the buffers of what reads files: those that are being filled, and those under way."""
+    return _SHARE + (_UNDER_WAY if plan.source_at != plan.target_at else 0)
 
 
 def _workers(plan: Plan) -> int:
