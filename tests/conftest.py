@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from datamover.testing.hosts import Network, hosts_available
-from datamover.testing.object_server import ObjectServer, objects_available
+from datamover.testing.object_server import GivenServer, ObjectServer, objects_available
 from datamover.testing.sshd import Sshd, sshd_available
 
 settings.register_profile(
@@ -115,8 +115,13 @@ def sshd(tmp_path):
 @pytest.fixture(scope="session")
 def object_server(tmp_path_factory):
     """A real S3 server on loopback, started when it is first asked for."""
-    _need(objects_available())
-    with ObjectServer(tmp_path_factory.mktemp("objects")) as server:
+    given = os.environ.get("DATAMOVER_S3")
+    if given:
+        server = GivenServer(given, os.environ)
+    else:
+        _need(objects_available())
+        server = ObjectServer(tmp_path_factory.mktemp("objects"))
+    with server:
         # The client's threads live as long as the process; a test is not to be blamed for them.
         import obstore
         from obstore.store import MemoryStore

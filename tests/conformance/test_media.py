@@ -6,7 +6,10 @@ import os
 
 import pytest
 
+from datamover.media.address import MediumAddress
 from datamover.media.directory import DirectoryMedium
+from datamover.media.object_access import ObjectAccess
+from datamover.media.object_requests import ObjectRequests
 from datamover.media.opening import open_medium
 from datamover.media.tape.virtual_library import create_library
 from datamover.testing.media import FailingMedium, MediumSuite
@@ -52,10 +55,15 @@ class TestObjectMedium(MediumSuite):
             yield object_address(way.endpoint, prefix(request), part="5MiB", grace="0")
 
     def test_cleaning_spares_a_living_writer(self, objects, request):
-        with open_medium(objects.address(prefix(request), part="5MiB")) as medium:
+        address = objects.address(prefix(request), part="5MiB")
+        with open_medium(address) as medium:
             writer = medium.create("00-0000000a.dmc")
             for _ in range(8):
                 writer.write([b"x" * MIB])
+            access = ObjectAccess.of(MediumAddress.parse(address))
+            if any(one.age_s > 3600 for one in ObjectRequests(access).uploads(access.prefix)):
+                writer.abandon()
+                pytest.skip("this server does not know when an upload was begun")
 
             assert medium.clean() == []
             writer.commit()

@@ -23,7 +23,7 @@ from datamover.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["error_code", "object_error", "refusals"]
+__all__ = ["error_code", "is_not_honoured", "is_taken", "object_error", "refusals"]
 
 _CODE: Final = re.compile(r"<Code>\s*([A-Za-z0-9]{1,60})\s*</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<]{1,200})</Message>")
@@ -50,6 +50,8 @@ _FULL: Final = frozenset(
     {"QuotaExceeded", "StorageFull", "XMinioStorageFull", "InsufficientStorage", "507"}
 )
 _REFUSED_STATUSES: Final = {"401": "access is denied", "403": "access is denied"}
+_TAKEN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+_NOT_HONOURED: Final = frozenset({"NotImplemented", "501"})
 _BUSY: Final = frozenset(
     {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "500", "502", "503"}
 )
@@ -74,6 +76,16 @@ def error_code(error: Exception) -> str:
         if match := pattern.search(text):
             return match[1]
     return ""
+
+
+def is_taken(error: Exception) -> bool:
+    """Whether a conditional put failed because there is an object of that key."""
+    return error_code(error) in _TAKEN
+
+
+def is_not_honoured(error: Exception) -> bool:
+    """Whether the server does not know the condition."""
+    return error_code(error) in _NOT_HONOURED
 
 
 def object_error(error: Exception, where: str) -> DataMoverError:

@@ -24,7 +24,7 @@ from datamover.media.label import LABEL_MAX, VolumeLabel
 from datamover.media.medium import Traits
 from datamover.media.naming import require_name
 from datamover.media.object_access import ObjectAccess
-from datamover.media.object_errors import error_code, refusals
+from datamover.media.object_errors import is_not_honoured, is_taken, refusals
 from datamover.media.object_reader import AHEAD, TAIL, ObjectReader
 from datamover.media.object_requests import ObjectRequests
 from datamover.media.object_writer import Areas, ObjectWriter
@@ -209,12 +209,10 @@ class ObjectMedium:
             obstore.put(self._store, key, b"1")
             try:
                 obstore.put(self._store, key, b"2", mode="create", use_multipart=False)
-            except FileExistsError:
-                create = True
             except Exception as error:
-                if error_code(error) not in {"NotImplemented", "501"}:
+                create = is_taken(error)
+                if not create and not is_not_honoured(error):
                     raise
-                create = False
             else:
                 create = False
             finally:

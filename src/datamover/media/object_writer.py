@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import obstore
 
 from datamover.errors import DataMoverError, StoreError
-from datamover.media.object_errors import error_code, refusals
+from datamover.media.object_errors import is_not_honoured, is_taken, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from datamover.units import Bytes
 
 __all__ = ["Areas", "ObjectWriter"]
-
-_TAKEN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-_NOT_HONOURED: Final = frozenset({"NotImplemented", "501"})
 
 
 class Areas:
@@ -191,12 +188,11 @@ class ObjectWriter:
         try:
             obstore.put(self._store, self._key, whole, mode="create", use_multipart=False)
         except Exception as error:
-            code = error_code(error)
-            if code in _TAKEN or isinstance(error, FileExistsError):
+            if is_taken(error):
                 raise StoreError(
                     store=self._where, reason=f"chunk {self.name} is already there"
                 ) from error
-            if code not in _NOT_HONOURED:
+            if not is_not_honoured(error):
                 raise
             obstore.put(self._store, self._key, whole, use_multipart=False)
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -26,7 +27,7 @@ from datamover.testing.ability import Ability
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FailingWay", "ObjectServer", "object_address", "objects_available"]
+__all__ = ["FailingWay", "GivenServer", "ObjectServer", "object_address", "objects_available"]
 
 _BUCKET: Final = "bucket"
 _KEY: Final = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "tester-secret"}
@@ -58,23 +59,16 @@ class ObjectServer:
     """A gateway with one bucket, for a ``with`` block.
 
     Attributes:
-        bucket: The bucket's name.
+        endpoint: Its URL.
         environment: The key, as the environment has it.
     """
 
-    bucket = _BUCKET
-    environment: Mapping[str, str] = _KEY
-
     def __init__(self, folder: Path) -> None:
         """Keep everything in ``folder``."""
+        self.endpoint = ""
+        self.environment: Mapping[str, str] = _KEY
         self._folder = folder
-        self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def endpoint(self) -> str:
-        """Its URL."""
-        return f"http://127.0.0.1:{self._port}"
 
     def address(self, prefix: str, **options: str) -> str:
         """Return a medium's address in the bucket."""
@@ -92,10 +86,10 @@ class ObjectServer:
         )  # fmt: skip
         made = subprocess.run(making, capture_output=True, timeout=_START_S, check=False)  # noqa: S603
         assert not made.returncode, made.stderr.decode(errors="replace")
-        self._port = _free_port()
+        place = f"127.0.0.1:{_free_port()}"
+        self.endpoint = f"http://{place}"
         serving = (
-            program, "gateway", "--keep-etag", "--no-usage-report", "--no-banner",
-            meta, f"127.0.0.1:{self._port}",
+            program, "gateway", "--keep-etag", "--no-usage-report", "--no-banner", meta, place,
         )  # fmt: skip
         secrets = {
             "MINIO_ROOT_USER": _KEY["AWS_ACCESS_KEY_ID"],
@@ -132,7 +126,7 @@ class ObjectServer:
         while time.monotonic() < deadline:
             assert self._process is not None
             assert self._process.poll() is None, (self._folder / "log").read_text()
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+            connection = http.client.HTTPConnection(urlsplit(self.endpoint).netloc, timeout=5)
             try:
                 connection.request("GET", "/minio/health/live")
                 connection.getresponse().read()
@@ -143,6 +137,43 @@ class ObjectServer:
             finally:
                 connection.close()
         raise TimeoutError((self._folder / "log").read_text())
+
+
+class GivenServer(ObjectServer):
+    """A server that somebody else started: DATAMOVER_S3 is its URL, AWS_* are its key."""
+
+    def __init__(self, endpoint: str, environment: Mapping[str, str]) -> None:
+        """Name it."""
+        super().__init__(Path())
+        self.endpoint = endpoint
+        self.environment = {
+            name: value for name, value in environment.items() if name.startswith("AWS_")
+        }
+
+    def __enter__(self) -> Self:
+        from obstore import sign  # noqa: PLC0415 - an extra
+        from obstore.store import S3Store  # noqa: PLC0415 - an extra
+
+        store = S3Store(
+            _BUCKET,
+            config={
+                "endpoint": self.endpoint,
+                "region": "us-east-1",
+                "access_key_id": self.environment["AWS_ACCESS_KEY_ID"],
+                "secret_access_key": self.environment["AWS_SECRET_ACCESS_KEY"],
+            },
+            client_options={"allow_http": True},
+        )
+        making = urlsplit(sign(store, "PUT", "", timedelta(seconds=60)))
+        connection = http.client.HTTPConnection(making.netloc, timeout=_START_S)
+        try:
+            connection.request("PUT", f"{making.path}?{making.query}")
+            answer = connection.getresponse()
+            # One that is ours already is as good.
+            assert answer.status in {200, 409}, answer.read()
+        finally:
+            connection.close()
+        return self
 
 
 def object_address(endpoint: str, prefix: str, **options: str) -> str:
