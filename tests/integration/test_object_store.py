@@ -17,12 +17,16 @@ from datamover.ids import StoreId
 from datamover.media import object_store
 from datamover.media.address import MediumAddress
 from datamover.media.label import Owner
+from datamover.media.naming import chunk_name
 from datamover.media.object_access import ObjectAccess
 from datamover.media.object_requests import ObjectRequests
 from datamover.media.object_writer import Areas
 from datamover.media.opening import open_medium
+from datamover.stages.head import load
+from datamover.stages.tail import store
 from datamover.testing.media import read_chunk, store_chunk
 from datamover.testing.object_server import FailingWay, GivenServer, object_address
+from datamover.testing.port import ScriptedPort
 from datamover.units import MIB, Bytes
 
 pytestmark = pytest.mark.processes
@@ -215,6 +219,32 @@ def test_reading_on_fetches_ahead_and_each_byte_once(objects, place):
 
         assert bytes(whole) == payload
         assert way.answered < len(payload) * 1.2
+
+
+def test_a_load_from_a_server_that_is_gone_ends_and_blames_no_chunk(objects, place):
+    with FailingWay(objects.endpoint) as way:
+        address = object_address(way.endpoint, place)
+    port = ScriptedPort()
+    names = tuple(chunk_name(bytes(16), number) for number in range(3))
+    with pytest.raises(MediumUnreachableError):
+        load.run(port, load.Settings(medium=address, chunks=names))
+
+    assert port.notices == []
+
+
+def test_a_store_on_a_server_that_is_full_ends_and_leaves_no_torn_chunk(objects, place):
+    port = ScriptedPort([(None, LONG[: 4 * MIB])] * 4, buffer_size=4 * MIB)
+    with FailingWay(objects.endpoint, room=10 * MIB) as way:
+        address = object_address(way.endpoint, place, part="5MiB")
+        with pytest.raises(MediumFullError):
+            store.run(port, store.Settings(medium=address, chunk_size=6 * MIB))
+
+    with open_medium(objects.address(place)) as medium:
+        whole = list(medium.names())
+        assert len(port.noticed("chunk")) <= len(whole) < 4
+        for name in whole:
+            assert len(read_chunk(medium, name)) > 4 * MIB
+    assert unfinished(objects.address(place)) == []
 
 
 @pytest.mark.parametrize(
