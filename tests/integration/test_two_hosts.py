@@ -135,6 +135,31 @@ def test_a_killed_daemon_is_named_and_the_same_command_goes_on_when_it_is_back(f
     assert (fleet.inbox / "noise").read_bytes() == source.read_bytes()
 
 
+def test_a_backup_goes_on_when_the_daemon_that_was_killed_is_back(fleet, tmp_path):
+    source, store = noise(tmp_path / "noise", 24), fleet.inbox / "store"
+    secret = {"DATAMOVER_PASSPHRASE": "correct horse"}
+    to = f"far:{store}"
+    fleet.near.run([*DATAMOVER, "init", to], env=secret)
+    words = [*DATAMOVER, "backup", str(source), "--to", to, "--chunk-size", "1MiB", "--json"]
+    running = fleet.near.popen([*words, "--limit", "8MB/s"], stderr=-1, env=secret)
+    until(lambda: len(list((store / "chunks").iterdir())) > 4, "chunks are durable")
+    os.kill(_daemon(fleet), signal.SIGKILL)
+    _, told = running.communicate(timeout=DEADLINE_S)
+    until(lambda: not fleet.far.processes(), "the daemon's tasks end")
+    kept = {path.name: path.stat().st_size for path in (store / "chunks").iterdir()}
+    fleet.serve()
+    done = summary(fleet.near.run(words, env=secret, timeout=DEADLINE_S))
+    after = {path.name: path.stat().st_size for path in (store / "chunks").iterdir()}
+    back = tmp_path / "back"
+    fleet.near.run([*DATAMOVER, "restore", "--from", to, "--to", back], env=secret)
+
+    assert running.returncode != 0
+    assert b"Traceback" not in told
+    assert kept.items() <= after.items()
+    assert (done["attempt"], done["bytes_taken_over"]) == (1, sum(kept.values()))
+    assert (back / "noise").read_bytes() == source.read_bytes()
+
+
 def test_what_was_not_granted_is_refused_with_the_place_and_a_hint(fleet, tmp_path):
     source = noise(tmp_path / "noise", 1)
     words = ["copy", source, "far:/etc/"]

@@ -45,6 +45,7 @@ __all__ = ["BackupSettings", "backup"]
 
 _KIND: Final = "backup"
 _COUNTS: Final = "scan"
+_STREAM: Final = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +194,11 @@ def _roots(sources: Sequence[str]) -> tuple[str, ...]:
     roots: dict[str, str] = {}
     for source in sources:
         path = os.path.abspath(source)  # noqa: PTH100 - must not follow a link that is the source
+        if source == _STREAM and not os.path.lexists(path):
+            raise UsageError(
+                reason="backup takes files and folders: a stream cannot be read twice, "
+                "so write it to a file, or attach the program to a pipe"
+            )
         if not os.path.lexists(path):
             raise SourceError(path=source, reason="no such file or folder")
         name = Path(path).name

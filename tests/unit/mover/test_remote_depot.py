@@ -1,12 +1,19 @@
 """A depot behind a conversation answers as the one that is here, through encoded messages."""
 
 import os
+from dataclasses import replace
 
 import msgspec
 import pytest
 
 from datamover.catalog.rows import ArchiveState, PageKind
-from datamover.errors import MalformedError, RuleError, UsageError
+from datamover.errors import (
+    ArchiveBusyError,
+    ArchiveMissingError,
+    MalformedError,
+    RuleError,
+    UsageError,
+)
 from datamover.files.entry import Entry, Kind
 from datamover.mover.count import Counts
 from datamover.mover.depot import LocalDepot
@@ -19,6 +26,7 @@ from datamover.testing.chunks import (
     make_label,
     write_chunks,
 )
+from datamover.wire.tag import TagHeader
 
 TABLES = [[Entry(b"a%d" % n, Kind.FILE, 0o100644)] for n in range(7)]
 
@@ -121,6 +129,73 @@ def test_a_lost_conversation_leaves_nothing_unfinished(stored, service, remote):
     assert list(stored.active.iterdir()) == []
 
 
+@pytest.fixture
+def left(stored, remote):
+    """An archive that may be resumed: two chunks are durable, and one of them has rows."""
+    archive = stored.new_archive(make_label())
+    names = write_chunks(stored, archive, make_blocks(TABLES))
+    for name in names[2:]:
+        (stored.chunks / name).unlink()
+    with (
+        pytest.raises(ZeroDivisionError),
+        remote.writing(archive.record(), resumable=True),
+    ):
+        raise ZeroDivisionError(remote.enter(names[0]))
+    return archive, names[:2]
+
+
+@pytest.mark.parametrize("piece", [7, 1 << 19])
+def test_an_unfinished_archive_is_gone_on_with_from_afar(monkeypatch, stored, remote, left, piece):
+    monkeypatch.setattr("datamover.mover.depot_service._PIECE", piece)
+    archive, names = left
+    assert [path.name for path in stored.active.iterdir()] == [f"{archive.id.hex()}.resume"]
+    with remote.resuming(archive.record(), 1) as attempt:
+        chunks = remote.chunks(archive.id)
+        far = list(remote.blocks(2))
+        with pytest.raises(UsageError, match="writes an archive of that store already"):
+            remote.writing(archive.record()).__enter__()
+        remote.clean(lambda _: b"")
+        with pytest.raises(ArchiveBusyError):
+            remote.drop(archive.record())
+
+    assert (attempt.number, attempt.is_whole) == (1, False)
+    assert [one.name for one in chunks] == names
+    assert len(far) == chunks[-1].first_block + chunks[-1].blocks - 2
+    files = b"".join((stored.chunks / name).read_bytes() for name in names)
+    assert all(record in files for record in far)
+    assert [TagHeader.decode(memoryview(record)).block for record in far] == [2, 3, 4, 5]
+
+
+def test_no_attempt_gets_a_number_that_was_given(remote, left):
+    archive, _ = left
+
+    def given_up(least):
+        with remote.resuming(archive.record(), least) as attempt:
+            raise ZeroDivisionError(attempt.number)
+
+    numbers = []
+    for least in (1, 1, 7, 2):
+        with pytest.raises(ZeroDivisionError) as raised:
+            given_up(least)
+        numbers += raised.value.args
+    assert numbers == [1, 2, 7, 8]
+
+
+def test_only_what_may_be_resumed_is_resumed_or_dropped(stored, remote, left):
+    archive, names = left
+    complete = backup_without_a_pipe(stored, TABLES)
+    unknown = stored.new_archive(make_label())
+    other = replace(archive.record(), label=b"another")
+    for record in (complete.record(), unknown.record(), other):
+        with pytest.raises(ArchiveMissingError), remote.resuming(record, 1):
+            pass
+        assert remote.drop(record) is False
+    assert {path.name for path in stored.chunks.iterdir()} > set(names)
+    assert remote.drop(archive.record()) is True
+    assert len(stored.depot.archives()) == 1
+    assert list(stored.active.iterdir()) == []
+
+
 def test_a_page_longer_than_a_message_comes_in_pieces(monkeypatch, stored, remote):
     monkeypatch.setattr("datamover.mover.depot_service._PIECE", 7)
     archive = backup_without_a_pipe(stored, TABLES)
@@ -163,6 +238,9 @@ def test_every_use_is_permitted_first(stored, service, remote):
         ("depot.chunks", {"folder": b"/x", "archive": b"short"}),
         ("depot.transforms", {"folder": b"/x", "names": ["../../etc/passwd"]}),
         ("depot.begin", {"folder": b"/x", "record": {"id": 3}}),
+        ("depot.resume", {"folder": b"/x", "record": {}, "attempt": 1}),
+        ("depot.blocks", {"folder": b"/x", "first": -1}),
+        ("depot.blocks", {"folder": b"/x", "first": 1 << 63}),
     ],
 )
 def test_a_malformed_call_is_refused(service, method, given):

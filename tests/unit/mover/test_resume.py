@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from datamover.catalog.rows import ArchiveState, PageKind
 from datamover.codec.keys import KdfParameters
-from datamover.errors import StageFailedError, StoreError
+from datamover.errors import StageFailedError, StoreError, UsageError
 from datamover.files.listing import index_tables
 from datamover.files.table import decode_entries
 from datamover.ids import ATTEMPT_BLOCKS
@@ -295,7 +295,7 @@ def _rewrite(path, is_folder, random):
             file.write(random.randbytes(random.randrange(1, 90_000)))
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("DATAMOVER_MUTATIONS", "4"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("DATAMOVER_MUTATIONS", "3"))))
 def test_what_changed_meanwhile_is_what_comes_back(medium, place, source, tmp_path, seed):
     random = Random(seed)
     for _ in range(random.randrange(1, 5)):
@@ -490,6 +490,11 @@ def test_a_lost_chunk_makes_it_begin_anew(medium, place, source):
     assert heard.kinds == ["not resumed"]
     with Store.open(place, lambda: b"p") as store:
         assert len(archives(store)) == 1
+
+
+def test_a_stream_is_refused_and_told_what_it_needs(place):
+    with Store.open(place, lambda: b"p") as store, pytest.raises(UsageError, match="read twice"):
+        backup(store, ["-"], BackupSettings(), Silent())
 
 
 def test_where_no_journal_can_be_kept_the_backup_runs(medium, place, source, tmp_path, monkeypatch):
