@@ -106,6 +106,19 @@ def dial(configuration: Path, daemon: Daemon) -> Peer:
     return reach(Host(name=NAME, port=daemon.port), means=means).peer
 
 
+def test_a_member_is_reached_by_an_alias_where_its_address_is_known(start, fleet: Path) -> None:
+    daemon = start()
+    near = member(fleet, daemon)
+    known = '[[host]]\nname = "{}"\naliases = ["vault"]\naddresses = ["127.0.0.1:{}"]\n'
+    (near / "hosts.toml").write_text(known.format(NAME, daemon.port))
+    means = Means(rsh=(), configuration=near)
+    with reach(Host(name="Vault"), means=means).peer as peer:
+        extend(peer)
+    (near / "hosts.toml").write_text(known.format("other", daemon.port))
+    with pytest.raises(DistrustError):
+        reach(Host(name="vault"), means=means)
+
+
 def extend(peer: Peer, spec: PipeSpec = ENDLESS, pipe: str = "p") -> None:
     message = ExtendPipe(request=0, pipe=pipe, part=1, spec=plain_of(spec))
     peer.ask(message, kind=Extended, timeout=BOUND_S)

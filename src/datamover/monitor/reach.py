@@ -64,7 +64,8 @@ class Means:
         """Take what was given, else DATAMOVER_RSH and DATAMOVER_REMOTE, else the usual.
 
         Args:
-            rsh: The remote shell, as a person writes it; with one, daemons are not asked.
+            rsh: The remote shell, as a person writes it; with one, daemons are not asked: who says
+                so now means it.  DATAMOVER_RSH says which shell it is where it comes to one.
             remote: The program there, likewise.
             configuration: Where this machine's identity is.
             environment: Where else to look.
@@ -77,7 +78,7 @@ class Means:
         return cls(
             rsh=_words("--rsh", shell or "ssh"),
             remote=_words("--remote-command", program),
-            configuration=None if shell else configuration,
+            configuration=None if rsh else configuration,
         )
 
     def command(self, host: Host, *words: str) -> list[str]:

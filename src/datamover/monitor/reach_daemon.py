@@ -9,8 +9,9 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from datamover.errors import PeerUnreachableError
-from datamover.link.address import DEFAULT_PORT, Address
+from datamover.link.address import Address
 from datamover.link.credentials import credentials
+from datamover.link.known_hosts import known_host
 from datamover.link.tls import client_context, link_error
 from datamover.monitor.peer import Peer
 from datamover.monitor.reach import Reached, greeted
@@ -19,6 +20,7 @@ from datamover.monitor.tls_channel import TlsChannel
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from datamover.link.known_hosts import KnownHost
     from datamover.monitor.patience import Patience
     from datamover.monitor.place import Host
 
@@ -35,20 +37,17 @@ def reach_daemon(host: Host, configuration: Path, *, purpose: str, patience: Pat
         PeerUnreachableError: No daemon answers there.
         UnsafeFileError: Others can read this machine's key.
         DistrustError: Who answers is not the member of that name.
+        MalformedError: hosts.toml says what cannot be understood.
         PeerError: It will not talk, or not the protocol.
 
     Blocking: some seconds at most.
     """
     ours = credentials(configuration)
     ours.read()  # a key that others can read is not used
-    # A member's name is in lowercase, and its certificate must have it.
-    context = client_context(ours, host.name.lower())
-    place = (host.name, host.port or DEFAULT_PORT)
-    try:
-        connection = socket.create_connection(place, _CONNECT_S)
-    except OSError as error:
-        reason = f"no monitor answers at port {place[1]}: {(error.strerror or str(error)).lower()}"
-        raise PeerUnreachableError(peer=str(host), reason=reason) from None
+    known = known_host(configuration, host.name)
+    # The certificate must have this name, whatever was typed and dialed.
+    context = client_context(ours, known.name)
+    connection = _connected(host, known)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(patience.opening_s)
@@ -59,3 +58,19 @@ def reach_daemon(host: Host, configuration: Path, *, purpose: str, patience: Pat
         raise link_error(error, str(host)) from None
     peer = Peer(TlsChannel(secure), name=str(host), patience=patience)
     return Reached(peer=greeted(peer, purpose, patience.opening_s), addresses=(str(at),))
+
+
+def _connected(host: Host, known: KnownHost) -> socket.socket:
+    """Connect to the first place that answers.
+
+    Raises:
+        PeerUnreachableError: None does; says what the last one did.
+    """
+    reason = ""
+    for place in known.places(host.name, host.port):
+        try:
+            return socket.create_connection((place.host, place.port), _CONNECT_S)
+        except OSError as error:
+            where = f"{place}" if known.addresses else f"port {place.port}"
+            reason = f"no monitor answers at {where}: {(error.strerror or str(error)).lower()}"
+    raise PeerUnreachableError(peer=str(host), reason=reason)
