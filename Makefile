@@ -32,7 +32,7 @@ bench:
 
 soak:
 	DATAMOVER_KILLS=500 $(BIN)/pytest tests/faults/test_kills.py tests/faults/test_pipe_kills.py
-	DATAMOVER_KILLS=600 $(BIN)/pytest tests/faults/test_retry.py tests/faults/test_retry_backup.py tests/faults/test_retry_elsewhere.py
+	DATAMOVER_KILLS=600 $(BIN)/pytest tests/faults/test_retry.py tests/faults/test_retry_backup.py tests/faults/test_retry_elsewhere.py tests/integration/test_jobs.py
 	DATAMOVER_RESUMES=70 DATAMOVER_MUTATIONS=200 $(BIN)/pytest tests/integration/test_resume_elsewhere.py tests/unit/mover/test_resume.py
 	$(BIN)/python bench/retry.py --runs 1
 

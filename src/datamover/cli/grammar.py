@@ -53,7 +53,7 @@ COMMANDS: Final = (
         usage=(
             "PATH... --to STORE [--name NAME] [--exclude PATTERN]... [--one-file-system] "
             "[--codec zstd-N|lz4|gzip-N|none] [--jobs N] [--chunk-size SIZE] [--rules FILE] "
-            "[--dry-run] [--fresh] [--on-death stop|retry]"
+            "[--dry-run] [--fresh] [--on-death stop|retry] [--daemon]"
         ),
         summary="Copy files and folders into a new archive of a store.",
         examples=(

@@ -33,7 +33,7 @@ class JobFile(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: Its name, on this machine.
-        kind: What it does: "copy".
+        kind: What it does.
         given: What exactly; see docs/spec/jobs.md.
         state: "running" also while nobody runs the daemon; "waiting": for its next attempt.
         attempts: How many were begun.
@@ -45,7 +45,7 @@ class JobFile(msgspec.Struct, frozen=True, kw_only=True):
 
     version: Literal[1] = _VERSION
     id: Annotated[str, msgspec.Meta(pattern=r"\Ajob-[0-9a-f]{8}\Z")]
-    kind: Literal["copy"] = "copy"
+    kind: Literal["copy", "backup"] = "copy"
     given: dict[str, object]
     state: Literal["running", "waiting", "done", "failed", "stopped"] = "running"
     attempts: Count = 0

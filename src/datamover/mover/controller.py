@@ -38,17 +38,19 @@ if TYPE_CHECKING:
 
     from datamover.monitor.joint import JointPipe
     from datamover.monitor.line import Line
+    from datamover.mover.job_run import PassphraseOf
 
 __all__ = ["control"]
 
 _TICK: Final = 0.2
 
 
-def control(line: Line) -> None:
+def control(line: Line, passphrase: PassphraseOf) -> None:
     """Lead the pipe, or do the job, that the line asks for, to its end.
 
     Args:
         line: To the monitor; when that is gone, the pipe is stopped.
+        passphrase: Reads one from a file, when a job needs it.
 
     Raises:
         PeerLostError: Nothing was asked for.
@@ -60,7 +62,7 @@ def control(line: Line) -> None:
         with Monitor() as monitor, answering(monitor):
             _Controller(line, monitor, asked).run()
     elif isinstance(asked, Call):
-        run_job(line, asked)
+        run_job(line, asked, passphrase)
 
 
 class _Controller:

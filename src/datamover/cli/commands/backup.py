@@ -2,6 +2,7 @@
 
 import sys
 
+from datamover.cli.begin import begin_backup
 from datamover.cli.everywhere import DEFAULTS, Everywhere
 from datamover.cli.network import NEAR, Network
 from datamover.cli.progress import Display
@@ -32,6 +33,7 @@ def backup(
     dry_run: bool = False,
     on_death: OnDeath = OnDeath.RETRY,
     fresh: bool = False,
+    daemon: bool = False,
     network: Network = NEAR,
     everywhere: Everywhere = DEFAULTS,
 ) -> int:
@@ -51,6 +53,7 @@ def backup(
         dry_run: Read and count, but keep nothing.
         on_death: What happens when a task that can be replaced is killed: retry or stop.
         fresh: Discard what an interrupted run of this command left, and begin anew.
+        daemon: Have the monitor of this user do it, which tries again until it works.
         network: How another machine is reached.
         everywhere: The options that every command takes.
     """
@@ -70,6 +73,8 @@ def backup(
         fresh=fresh,
         forecast=sys.stderr.isatty() and not everywhere.quiet,
     )
+    if daemon:
+        return begin_backup(paths, to, settings, network.travel(), everywhere)
     passphrase = Passphrase(everywhere.passphrase_file)
     with opened_store(to, passphrase, network.travel()) as store, Display(everywhere) as display:
         summary = mover.backup(store, paths, settings, display)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from datamover.cli.begin import begin
+from datamover.cli.begin import begin_copy
 from datamover.cli.everywhere import DEFAULTS, Everywhere
 from datamover.cli.items import Items
 from datamover.cli.network import NEAR, Network
@@ -86,7 +86,7 @@ def copy(
     )
     *given, to = paths
     if daemon:
-        return begin(given, to, settings, network.travel(), everywhere)
+        return begin_copy(given, to, settings, network.travel(), everywhere)
     with Display(everywhere) as display:
         watch = Items(display, as_json=everywhere.json)
         summary = mover.copy(given, to, settings, watch, network.travel())

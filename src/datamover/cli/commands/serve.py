@@ -6,7 +6,7 @@ import socket
 from datamover.cli.everywhere import DEFAULTS, Everywhere
 from datamover.cli.head_start import SERVING
 from datamover.cli.screen import say
-from datamover.cli.secret import take_from_environment
+from datamover.cli.secret import Passphrase, take_from_environment
 from datamover.cli.services import services
 from datamover.errors import UsageError
 from datamover.link.places import runtime_folder
@@ -60,6 +60,6 @@ def _control() -> None:
     except OSError:
         raise UsageError(reason="--control is for `datamover monitor`, which starts it") from None
     try:
-        lead(line)
+        lead(line, Passphrase)
     finally:
         line.close()
