@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from datamover.ids import ArchiveId, BlockNumber, ChunkNumber, StoreId
+from datamover.placement.route import with_route
 from datamover.units import Bytes, Nanoseconds
 from datamover.wire.archive import ArchiveFooter, ArchiveHeader
 from datamover.wire.chunk import (
@@ -88,6 +89,13 @@ RECORDS = {
     "options-header": OptionsHeader(options=(Extension(id=OptionId.MEDIUM, value=b"tape-1"),)),
     "tag": TAG,
     "tag-plain": TagHeader(kind=TagKind.RAW, block=BlockNumber(0), length=Bytes(5), plain=Bytes(5)),
+    "tag-route": TagHeader(
+        kind=TagKind.DATA,
+        block=BlockNumber(1),
+        length=Bytes(5),
+        plain=Bytes(5),
+        public=with_route(258),
+    ),
 }
 
 
