@@ -11,6 +11,7 @@ from datamover.errors import MediumFullError, StopRequestedError, StoreError, Us
 from datamover.ids import ArchiveId, BlockNumber
 from datamover.media.directory import DirectoryMedium
 from datamover.media.naming import chunk_name
+from datamover.media.tape.virtual_library import create_library
 from datamover.shm.statistics import Wait
 from datamover.stages.head import load
 from datamover.stages.tail import store
@@ -530,6 +531,23 @@ def test_chunks_have_one_place(places):
         store.run(ScriptedPort(), store.Settings(archive=HEADER.encode().hex(), **places))
     with pytest.raises(UsageError):
         load.run(ScriptedPort(), load.Settings(archive=ARCHIVE.hex(), **places))
+
+
+def test_a_tape_has_one_reader(tmp_path):
+    create_library(tmp_path / "robot", cartridges=1)
+    address = f"vtape://{tmp_path}/robot"
+    store.run(
+        ScriptedPort(BLOCKS),
+        store.Settings(medium=address, archive=HEADER.encode().hex(), chunk_size=1500),
+    )
+    settings = load.Settings(medium=address, listed=True)
+    port = ScriptedPort()
+    load.run(port, settings)
+    with pytest.raises(UsageError, match="one reader"):
+        load.run(ScriptedPort(instance=1, instances=2), settings)
+
+    assert loaded(port) == WHOLE
+    assert port.notices == []
 
 
 def test_the_medium_itself_tells_the_names_of_an_archive(tmp_path):

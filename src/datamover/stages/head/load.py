@@ -1,7 +1,7 @@
 """Load the blocks of an archive from its chunk files.
 
 Role:       head, allocating
-Instances:  any; instance i of p loads every p-th block
+Instances:  any, one where the medium only goes forward; instance i of p loads every p-th block
 Copies:     none; tag and payload come from the disk into the buffer in one call
 Fails:      never on damage; a damaged block or a missing chunk is a notice, and the rest goes on
 Source:     seed FIG. 10 (1030), FIG. 13; SPEC F5, G6, G7, H1; docs/spec/media-format.md
@@ -86,9 +86,12 @@ def run(port: HeadPort, settings: Settings) -> None:
             that of a chunk, extents are given and not one for each chunk, or where chunks lie is
             not said, or said twice.
         MediaError: The medium is out of reach.
+        StoreError: The medium cannot say what is on it.
         PipeError: From the port.
     """
     with chunk_medium(settings.directory, settings.medium) as medium:
+        if port.instances > 1 and medium.traits.sequential:
+            raise UsageError(reason="a medium that only goes forward has one reader: instances = 1")
         _Load(port, settings, medium).run()
 
 
