@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["large_tar", "mean_size", "small_files", "tiny_files", "unpacked", "warm"]
 
+_FILLER = 256 << 20
+
 
 def large_tar(megabytes: int) -> Path:
     """A tar of the system's libraries and programs, of about that size."""
@@ -73,7 +75,11 @@ def small_files(count: int) -> Path:
 
 
 def tiny_files(count: int) -> Path:
-    """A tree of ``count`` files of 0 to 200 bytes, 500 a folder: what counts is their number."""
+    """A tree of ``count`` files of 0 to 200 bytes, 500 a folder: what counts is their number.
+
+    And one file that is larger than any pool: a buffer that was never used takes no memory, so few
+    tiny files alone would seem to need less than many.
+    """
     path = cache() / f"tiny-{count}"
     done = path.with_suffix(".done")
     if not done.exists():
@@ -90,6 +96,15 @@ def tiny_files(count: int) -> Path:
                 os.close(file)
             os.close(here)
         done.touch()
+        os.sync()
+    filler = path / "filler"
+    if not filler.exists():
+        # Five bits of each byte: it is compressed, and not to next to nothing.
+        words = bytes(each % 32 + 64 for each in range(256))
+        more = random.Random(3)
+        with filler.open("wb") as file:
+            for _ in range(_FILLER >> 20):
+                file.write(more.randbytes(1 << 20).translate(words))
         os.sync()
     return path
 
