@@ -34,6 +34,9 @@ class TestDirectoryMedium(MediumSuite):
 
 
 class TestFailingMediumThatDoesNot(MediumSuite):
+    # It opens by address, and would meet the folder once more.
+    test_a_full_medium_says_so_and_keeps_what_was_whole = None
+
     @pytest.fixture
     def address(self, tmp_path):
         return f"file://{tmp_path}"

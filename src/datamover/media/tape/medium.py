@@ -257,7 +257,8 @@ class TapeMedium:
 
     def finish(self, writer: TapeWriter, writing: bytes) -> None:
         """Let a chunk be seen of which all parts are on tapes; for ``TapeWriter``."""
-        self._listed().settle_one(writer.name, writing)
+        if self._directory is not None:
+            self._directory.settle_one(writer.name, writing)
 
     def drop(self, writer: TapeWriter, writing: bytes) -> None:
         """Take back what is on the tapes of a chunk that has the drive; for ``TapeWriter``.
