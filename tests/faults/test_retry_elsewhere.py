@@ -140,6 +140,7 @@ def test_without_the_policy_a_killed_worker_there_ends_the_copy_and_is_named(
     assert ended.error["facts"]["machine"] == "vault"
 
 
+@soak
 def test_a_pipe_whose_compressor_is_on_the_other_machine(source, away, tmp_path):
     """The stage that dies is between two network stages there; the payload comes back here."""
     big = tmp_path / "big"

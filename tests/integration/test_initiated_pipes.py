@@ -11,8 +11,12 @@ import os
 import random
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGKILL
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +24,7 @@ import pytest
 
 from datamover.errors import (
     ControllerError,
+    DataMoverError,
     GuestError,
     PeerLostError,
     PeerRefusedError,
@@ -34,11 +39,11 @@ from datamover.monitor.local import LocalMonitor
 from datamover.pipe.spec import OnDeath, PipeSpec, StageSpec
 from datamover.testing.daemon import Daemon, gone, until
 from datamover.wire.attach import GuestPlace
-from datamover.wire.message import Identified, Identify, Initiated
+from datamover.wire.control import encode
+from datamover.wire.message import Hello, Identified, Identify, Initiated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from datamover.wire.account import Account
 
@@ -165,25 +170,62 @@ def test_its_own_conversation_limits_and_stops_it_too(daemon: Daemon) -> None:
     assert ended.how == "stopped"
 
 
-def test_a_stage_on_another_machine_runs_there_through_extend_pipe(
-    daemon: Daemon, tmp_path: Path
-) -> None:
+@pytest.fixture
+def far(tmp_path: Path) -> dict[str, object]:
+    """How a machine is reached, which is this one behind a shell."""
     shell = tmp_path / "rsh"
     shell.write_text('#!/bin/sh\nshift\nexec sh -c "exec $*"\n')
     shell.chmod(0o755)
-    travel = {"rsh": str(shell), "remote": shlex.join([sys.executable, "-m", "datamover"])}
+    return {"rsh": str(shell), "remote": shlex.join([sys.executable, "-m", "datamover"])}
+
+
+def test_a_stage_on_another_machine_runs_there_through_extend_pipe(
+    daemon: Daemon, far: dict[str, object], tmp_path: Path
+) -> None:
     (tmp_path / "in").write_bytes(DATA)
     spec = pipe(
         stage("read", path=str(tmp_path / "in")),
         stage("write", path=str(tmp_path / "out"), at="far"),
     )
     with daemon.program() as program:
-        found = program.initiate(spec, direction="send", travel=travel)
+        found = program.initiate(spec, direction="send", travel=far)
         ended = program.wait(found.pipe)
 
     assert ended.how == "finished"
     assert ended.results["write"][0]["bytes"] == len(DATA)
     assert (tmp_path / "out").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("victim", ["controller", "task there", "machine there"])
+def test_whoever_is_killed_both_halves_end(
+    daemon: Daemon, far: dict[str, object], victim: str
+) -> None:
+    spec = pipe(stage("read", path="/dev/zero"), stage("discard", at="far"))
+    with daemon.program() as program:
+        found = program.initiate(spec, travel=far)
+
+        def halves() -> list[list[int]]:
+            known = [one for one in accounts(daemon, found.pipe) if one.pid == found.pid]
+            parts = [[i.pid for s in p.stages for i in s.instances] for p in known[0].parts]
+            return parts if len(parts) == 2 and all(map(all, parts)) and all(parts) else []
+
+        here, there = until(halves, "both halves show their tasks")
+        server = parent_of(parent_of(there[0]))  # its tasks are the fork server's
+        os.kill({"controller": found.pid, "task there": there[1]}.get(victim, server), SIGKILL)
+        with pytest.raises(DataMoverError) as caught:
+            program.wait(found.pipe)
+        until(lambda: all(map(gone, [*here, *there])), "every task ends")
+
+    told = {
+        "controller": "the controller of the pipe was killed by signal 9",
+        "task there": "stage discard on far, instance 0",
+        "machine there": "far: ",
+    }
+    assert told[victim] in str(caught.value)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 # ---- every field of it counts
@@ -242,6 +284,30 @@ def test_a_bad_field_is_refused_and_named_and_nothing_runs(daemon: Daemon) -> No
 
     assert accounts(daemon, "wrong") == []
     assert len(daemon.events("pipe.refused")) >= len(WRONG)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_another_user_of_the_machine_initiates_nothing(
+    start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folders of the daemon keep others out; were they open, who speaks is looked at."""
+    daemon = start()
+    daemon.runtime.chmod(0o755)
+    (daemon.runtime / "monitor.sock").chmod(0o666)
+    monkeypatch.chdir(daemon.runtime)  # as the way there is closed to others
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.settimeout(BOUND_S)
+        os.seteuid(65534)
+        try:
+            stranger.connect("monitor.sock")
+        finally:
+            os.seteuid(0)
+        with suppress(ConnectionError):
+            stranger.sendall(encode(Hello(release="", machine="", pid=1, versions=(1, 1))))
+            assert stranger.recv(10) == b""
+    daemon.runtime.chmod(0o700)
+
+    assert "user 65534" in str(daemon.wait_event("monitor.closed")["reason"])
 
 
 def test_a_machine_at_the_wrong_end_is_refused(daemon: Daemon) -> None:

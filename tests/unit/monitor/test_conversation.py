@@ -27,6 +27,7 @@ from datamover.wire.message import (
     Done,
     Hello,
     Identify,
+    InitiatePipe,
     Message,
     Part,
     Ping,
@@ -323,10 +324,28 @@ def test_what_a_later_release_asks_is_refused_and_what_it_tells_is_ignored() -> 
         refused = await client.hear()
         assert isinstance(refused, Refused)
         assert (refused.request, refused.code) == (7, "peer.unknown-message")
-        await client.say(Identify(request=8, pipe="p", place="head", token=bytes(16), pid=1))
+
+    talk(body)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Identify(request=8, pipe="p", place="head", token=bytes(16), pid=1),
+        InitiatePipe(request=8, name="p", stages=[{"module": "read"}, {"module": "discard"}]),
+        Call(request=8, method="job.start", given={"kind": "copy", "given": {}}),
+        Call(request=8, method="job.list"),
+    ],
+)
+def test_what_the_user_of_a_machine_may_ask_its_daemon_nobody_else_may(asked: Message) -> None:
+    """Members, remote shells and commands have neither initiator nor jobs behind them."""
+
+    async def body(client: Client) -> None:
+        await greet(client)
+        await client.say(asked)
         refused = await client.hear()
         assert isinstance(refused, Refused)
-        assert refused.request == 8
+        assert (refused.request, refused.code) == (8, "security.not-allowed")
 
     talk(body)
 
