@@ -133,3 +133,36 @@ def test_a_path_without_a_byte_is_silent() -> None:
 
     assert found.silent(2.9) == []
     assert found.silent(3.1) == [0]
+
+
+def test_whatever_comes_on_a_path_shows_that_it_lives() -> None:
+    found = receiver(paths=5)
+    found.begin(0, 0, 10.0)
+    found.begin(1, 1, 0.0)
+    found.arrive(1, 1, 0, 10.0, "1")
+    found.end(2, 5, 10.0)
+    found.pinged(3, 10.0)
+    found.heard(4, 10.0)
+
+    assert found.silent(13.0) == []
+    assert found.silent(13.1) == [0, 1, 2, 3, 4]
+
+
+def test_what_a_path_carried_is_counted() -> None:
+    found = receiver(paths=1)
+    for number in range(3):
+        found.begin(0, number, 0.0)
+        found.arrive(0, 100 + number, 0, 0.0, "x")
+
+    assert (found.lanes[0].frames, found.lanes[0].bytes) == (3, 303)
+
+
+def test_nothing_is_remembered_of_what_was_passed_on() -> None:
+    """A stream of any length takes no more memory than its window."""
+    found = receiver(credit=1000)
+    for number in range(0, 1000, 2):
+        take(found, 0, number + 1)
+        take(found, 1, number)
+
+    assert found._early == set()
+    assert not found.begin(0, 999, 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datamover.errors import PeerProtocolError
-from datamover.link.sender import Sender
+from datamover.link.sender import Order, Sender
 
 
 def sender(*, credit: int = 100, paths: int = 2, stall: float = 5.0) -> Sender[str]:
@@ -223,3 +223,95 @@ def test_impossible_acknowledgements_are_refused(received: int) -> None:
 
     with pytest.raises(PeerProtocolError):
         found.acknowledge(0, received=received, credit=9, stamp=0, now=0.0)
+
+
+def test_who_has_just_spoken_is_not_asked() -> None:
+    found = sender(paths=1)
+    found.acknowledge(0, received=0, credit=100, stamp=0, now=20.0)
+
+    assert found.pings(22.5) == []
+    assert found.pings(22.6) == [0]
+
+
+def test_an_acknowledgement_gives_the_path_its_time_again() -> None:
+    found = sender(paths=1)
+    at_rate(found, 0, 1_000_000)
+    for _ in range(2):
+        found.offer("x", 1)
+        chosen(found, 0, 10.0)
+    found.acknowledge(0, received=2, credit=100, stamp=0, now=14.0)
+
+    assert found.stalled(18.9) == []
+    assert found.stalled(19.0) == []
+    assert found.stalled(19.1) == [0]
+
+
+def test_a_rate_is_measured_from_the_acknowledgement_before() -> None:
+    """What was sent earlier has waited behind others: that time is not its own."""
+    found = sender(paths=1)
+    for _ in range(2):
+        found.offer("x", 1000)
+        chosen(found, 0, 0.0)
+    found.acknowledge(0, received=1, credit=100, stamp=0, now=1.0)
+    found.acknowledge(0, received=2, credit=100, stamp=0, now=2.0)
+
+    assert found.lanes[0].rate == pytest.approx(1000)
+
+
+def test_a_new_rate_counts_for_more_the_longer_it_was_measured() -> None:
+    found = sender(paths=1)
+    at_rate(found, 0, 1000)
+    found.offer("x", 2000)
+    chosen(found, 0, 1.0)
+    found.acknowledge(0, received=2, credit=100, stamp=0, now=1.5)
+
+    # Half a second at 4000 bytes a second, against 1000: all but a third of the way.
+    assert found.lanes[0].rate == pytest.approx(1000 + 3000 * (1 - 0.36788), rel=0.001)
+
+
+def test_a_sender_is_idle_when_nothing_waits_and_nothing_is_under_way() -> None:
+    found = sender(paths=2)
+    assert found.is_idle
+    found.offer("x", 1)
+    assert not found.is_idle
+    chosen(found, 1)
+    assert not found.is_idle
+    found.acknowledge(1, received=1, credit=9, stamp=0, now=0.0)
+
+    assert found.is_idle
+
+
+def test_done_leaves_nothing_to_send_and_counts_what_had_arrived() -> None:
+    found = sender(paths=1)
+    for item in "abc":
+        found.offer(item, 10)
+        chosen(found, 0)
+    found.end()
+    found.choose(0, 0.0)
+    found.close(0)
+    found.open(0, 0.0)
+    for _ in range(2):
+        chosen(found, 0)
+    left = found.finish(0)
+    lane = found.lanes[0]
+
+    assert sorted(one.item for one in left) == ["a", "b", "c"]
+    assert (lane.frames, lane.bytes, lane.under_way) == (2, 20, 0)
+    assert found.choose(0, 0.0) == Order(None, 3)  # nothing but the end, on a path that came late
+    assert found.choose(0, 0.0) is None
+    assert found.is_idle
+
+
+def test_a_frame_goes_on_a_slow_path_as_long_as_the_window_is_not_done_before() -> None:
+    """At 100 bytes a second it takes 10 s; what may go out besides takes 9 or 10 at 1100."""
+    for credit, expected in ((10, None), (11, 1)):
+        found: Sender[str] = Sender(stall=5.0)
+        for path, rate in ((0, 1000.0), (1, 100.0)):
+            found.open(path, 0.0)
+            found.lanes[path].rate = rate
+        found.acknowledge(0, received=0, credit=credit + 1, stamp=0, now=0.0)
+        found.offer("x", 1000)
+        assert chosen(found, 0) == 0
+        found.offer("x", 1000)
+
+        assert chosen(found, 1) == expected
