@@ -1,4 +1,4 @@
-"""kill -9 of anybody on either of two hosts, or a cut of the cables, in the middle of a copy.
+"""kill -9 of anybody on either of two hosts, or a cut of the cables, in a copy or a backup.
 
 The run that was struck names what was killed, leaves nothing on either host, and the same command
 goes on: the trees are equal, and what had arrived is not sent again.
@@ -6,7 +6,8 @@ goes on: the trees are equal, and what had arrived is not sent again.
 DATAMOVER_HOST_KILLS says how many seeded kills: 20 where CI is set, 4 elsewhere, 500 for
 ``make kills-hosts``; DATAMOVER_HOST_KILLS_FROM the first seed.  A failure repeats with its seed.
 
-Source: docs/spec/link-protocol.md, 4; docs/spec/copy-pipes.md, "Leftovers"; SPEC C15, C16, G9, X1.
+Source: docs/spec/link-protocol.md, 4; docs/spec/copy-pipes.md, "Leftovers"; docs/spec/resume.md;
+SPEC C15, C16, G9, X1.
 """
 
 import functools
@@ -27,10 +28,19 @@ import pytest
 from datamover.files.leftover import RESUMABLE, is_leftover, leftover_name
 from datamover.mover.pipes import BLOCK_SIZE
 from datamover.mover.route import WINDOW
-from datamover.testing.chaos import Observation, Plan, Struck, complaints, observe, strike
+from datamover.testing.chaos import (
+    Observation,
+    Plan,
+    Struck,
+    complaints,
+    leftovers,
+    observe,
+    strike,
+)
 from datamover.testing.hosts_job import HostsJob
 from datamover.testing.job import Task
 from datamover.testing.processes import Snapshot, wait_clean
+from datamover.testing.program import Program
 from datamover.testing.trees import assert_same_tree, make_tree
 
 pytestmark = [pytest.mark.faults, pytest.mark.processes, pytest.mark.slow]
@@ -41,6 +51,8 @@ DATAMOVER = (sys.executable, "-m", "datamover")
 ERRORS = Path(__file__).parents[2] / "docs/reference/errors.md"
 PORT, DEADLINE_S = 4747, 90
 ROLE = re.compile(r"main|(near|far)/(dm:.*|monitor|serve|serve-path|shell|shell-path)")
+# Stages of a backup that share a task.
+CREWS = [("collect", "inspect"), ("checksum", "compress", "encrypt")]
 PATHS = {"serve-path", "shell-path"}
 LEADS_THERE = {"monitor", "serve", "shell"}
 CUTS = ("cut/one", "cut/both")
@@ -102,7 +114,8 @@ class World:
         disk = self.near.disk(2048)
         self.new, self.old, self.dst = disk / "new", disk / "old", disk / "dst"
         self.daemon, self.log = 0, folder / "daemon.log"
-        self.hit = Counter()
+        self.store = disk / "store"
+        self.hit, self.resumed = Counter(), 0
         self._fill()
         self._found()
         shell = ("--rsh", network.remote_shell(), "--remote-command", " ".join(DATAMOVER))
@@ -191,6 +204,12 @@ class World:
         if is_daemon:
             lives |= dict.fromkeys(CUTS, lives["main"])
         return Scene(name, command, replace(seen, lives=lives), self.carried() - before, start)
+
+    def reset_store(self, template):
+        """Put an empty store in place, and forget what is known of it."""
+        for folder in (self.store, Path(self.near.environment["DATAMOVER_STATE"])):
+            shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(template, self.store)
 
     def reset(self):
         """Make the destination an older version again."""
@@ -294,7 +313,7 @@ def documented():
     return {code: int(status) for code, status in rows}
 
 
-def said_wrong(struck):
+def said_wrong(struck, *, crews=()):
     """What is wrong with how a run ended; empty when all is well."""
     ended, task = struck.ended, struck.task
     if task is None or ended.status == 0 or task.name == "main":
@@ -302,7 +321,7 @@ def said_wrong(struck):
     facts = ended.error.get("facts", {})
     told = f"{ended.error or ended.stderr[-2000:]}"
     kind = task.name if task.role in CUTS or task.name in PATHS | LEADS_THERE else ""
-    found = [] if kind else complaints(struck)
+    found = [] if kind else complaints(struck, crews=crews)
     if "Traceback" in ended.stderr:
         found.append(f"traceback: {ended.stderr[-2000:]}")
     if ended.error.get("code") not in documented():
@@ -353,6 +372,53 @@ def test_a_copy_between_hosts_survives(seed, world):
         assert twice <= scene.carried // 20 + WINDOW * BLOCK_SIZE + RESUMABLE + STORED, told
 
 
+SECRET = {"DATAMOVER_PASSPHRASE": "correct"}
+CHUNK = 4 << 20
+
+
+@pytest.fixture(scope="module")
+def backup(world, make_store, tmp_path_factory):
+    """A backup from one host to the other: its words, and what a clean run looks like."""
+    template = make_store(tmp_path_factory.mktemp("template") / "store")
+    world.reset_store(template)
+    shell = world.scenes[0].words[world.scenes[0].words.index("--rsh") :]
+    words = [*DATAMOVER, "backup", str(world.new), "--to", f"far:{world.store}", "--name", "killed"]
+    words += ["--chunk-size", str(CHUNK), "--jobs", "2", *shell]
+    start = functools.partial(HostsJob, on=world.near, hosts=world.hosts, residents=False)
+    seen = observe(words, grows=world.store, environment=SECRET, start=start)
+    lives = {role: life for role, life in seen.lives.items() if ROLE.fullmatch(role)}
+    return template, words, replace(seen, lives=lives), start
+
+
+@pytest.mark.timeout(4 * DEADLINE_S)
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + max(1, KILLS // 10)))
+def test_a_backup_between_hosts_survives(seed, world, backup, tmp_path):
+    template, words, seen, start = backup
+    plan = Plan.draw(seed, seen)
+    told = f"seed {seed}: {plan}"
+    world.reset_store(template)
+    before = world.snapshot()
+    how = {"grows": world.store, "environment": SECRET, "start": start, "timeout": DEADLINE_S}
+    struck = strike(words, plan, grace=8.0, **how)
+
+    assert said_wrong(struck, crews=CREWS) == [], told
+    assert world.left(before, files=False) == [], told
+
+    again = struck.ended
+    if struck.ended.status != 0:
+        again = start(words, environment=SECRET).wait(timeout=DEADLINE_S, grace=8.0).check(0)
+    assert leftovers(world.store) == [], told
+    assert world.left(before) == [], told
+    summary = summary_of(again)
+    if summary.get("attempt"):
+        assert summary["bytes_again"] <= WINDOW * BLOCK_SIZE + CHUNK, told
+        world.resumed += summary["bytes_taken_over"] > 0
+    program = Program()
+    program.restore(world.store, tmp_path / "into").check(0)
+    assert_same_tree(world.new, tmp_path / "into" / world.new.name)
+    world.hit["backup", plan.name] += struck.task is not None
+
+
 @pytest.mark.skipif(KILLS < 100, reason="it takes as long as silence is borne")
 @pytest.mark.timeout(4 * DEADLINE_S)
 @pytest.mark.parametrize("name", ["daemon-push", "daemon-pull"])
@@ -386,5 +452,6 @@ def test_everybody_was_struck(world):
     """Runs after the kills: with enough of them none may have been spared."""
     everybody = {(scene.name, role) for scene in world.scenes for role in scene.seen.names}
 
-    assert set(world.hit) == everybody
+    assert {one for one in world.hit if one[0] != "backup"} == everybody
     assert world.hit.total() >= KILLS * 3 // 4
+    assert world.resumed >= KILLS // 100

@@ -34,6 +34,7 @@ __all__ = ["Host"]
 _FOLDERS: Final = {
     "DATAMOVER_CONFIG": "config",
     "DATAMOVER_RUNTIME": "run",
+    "DATAMOVER_STATE": "state",
     "HOME": "home",
     "TMPDIR": "tmp",
     "XDG_CACHE_HOME": "home/.cache",
