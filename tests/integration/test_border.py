@@ -322,4 +322,6 @@ def test_a_limit_holds(both: TwoSides, rate: int, size: int, numbers: int) -> No
     both.check()
     seconds = time.monotonic() - start
 
-    assert numbers * size / seconds == pytest.approx(rate, rel=0.05)
+    # Never more; a busy machine may make it less, and what a quiet one does is tested by the clock
+    # of test_limit.
+    assert 0.5 * rate < numbers * size / seconds < 1.05 * rate

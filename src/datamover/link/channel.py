@@ -9,12 +9,15 @@ import contextlib
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["as_socket", "shut", "tune"]
+__all__ = ["as_socket", "keep_near", "shut", "tune"]
+
+_NEAR: Final = 256 << 10
+"""Bytes that wait in a connection within this machine: they stay in the processor's caches."""
 
 
 @contextlib.contextmanager
@@ -37,6 +40,20 @@ def tune(descriptor: int, *, send_buffer: int = 0) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if send_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+
+
+def keep_near(descriptor: int) -> None:
+    """Let little wait in a connection whose both ends are on this machine; others stay as they are.
+
+    The system would let megabytes wait, for a line that is long, and here there is none: bytes that
+    are read at once are still in the caches, and the pages that held them are used again.
+    """
+    with as_socket(descriptor) as connection:
+        if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
+            return
+        with contextlib.suppress(OSError):  # it may have ended meanwhile, as others will see
+            if connection.getsockname()[0] == connection.getpeername()[0]:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _NEAR)
 
 
 def shut(descriptor: int, how: int = socket.SHUT_RDWR) -> None:

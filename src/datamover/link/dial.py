@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from datamover.errors import DataMoverError, PeerUnreachableError, UsageError
-from datamover.link.channel import as_socket, tune
+from datamover.link.channel import as_socket, keep_near, tune
 from datamover.link.greeting import Asked, Carrier, Opened, Terms, ask, conclude, reason_of
 from datamover.wire.frame import HELLO_SIZE
 
@@ -238,6 +238,8 @@ class Dialer:
                 status = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if status:
                 raise OSError(status, os.strerror(status))
+            if not self._target.send_buffer:
+                keep_near(carrier.reader)
             attempt.deadline = now + _LATE
             self._greet(attempt)
             return None

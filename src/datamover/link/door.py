@@ -26,7 +26,7 @@ from datamover.errors import (
     PeerUnreachableError,
     UsageError,
 )
-from datamover.link.channel import shut, tune
+from datamover.link.channel import keep_near, shut, tune
 from datamover.link.doorway import UNFINISHED, door_path
 from datamover.link.greeting import Carrier, Opened, Terms, answer, reason_of
 from datamover.wire.frame import HELLO_SIZE, decode_hello
@@ -179,6 +179,7 @@ class Door:
             path = agreed.path
             for one in descriptors:
                 tune(one)
+                keep_near(one)
             if os.write(descriptors[-1], said) != HELLO_SIZE:
                 raise PeerLostError(peer=f"path {path}", reason="takes no hello")
         except (OSError, DataMoverError) as error:
