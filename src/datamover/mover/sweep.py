@@ -115,8 +115,11 @@ def _is_resumable(depot: LocalDepot, archive: ArchiveId, names: list[str]) -> bo
     if record is None or record.state is ArchiveState.COMPLETE:
         return False
     # The last file tells whether all of it is there, save for its rows.
-    footer = ChunkFile.survey(depot.folder / names[-1], by_table=True).footer
-    return footer is None
+    try:
+        return ChunkFile.survey(depot.folder / names[-1], by_table=True).footer is None
+    except FileNotFoundError:
+        # Somebody discards it just now: under its lock it is looked at again.
+        return False
 
 
 def _clean_archive(

@@ -13,6 +13,7 @@ from datamover.errors import DamagedError, StoreError
 from datamover.files.entry import Entry, Kind
 from datamover.mover.enter import enter_chunk
 from datamover.mover.listing import entries
+from datamover.mover.mark import Mark
 from datamover.mover.reservation import Reservation
 from datamover.mover.store import Store, create_store
 from datamover.testing.chunks import (
@@ -28,6 +29,7 @@ TABLES = [[Entry(b"src/%d" % n, Kind.FILE, 0o100644, size=3, extents=((0, 3),))]
 HOLDER = """
 import sys
 from pathlib import Path
+from datamover.mover.mark import Mark
 from datamover.mover.reservation import Reservation
 
 held = Reservation.take(Path(sys.argv[1]), bytes.fromhex(sys.argv[2]))
@@ -279,3 +281,30 @@ def test_a_chunk_that_is_gone_or_damaged_is_not_entered(store):
         enter_chunk(store.catalog, store.chunks, name)
 
     assert store.catalog.map.chunks(archive.id) == []
+
+
+def test_an_archive_that_may_be_resumed_is_left_alone_with_its_lock(store):
+    dead = dead_run(store)
+    store.depot.mark(dead.id).write(0)
+    with Reservation.take(store.active, dead.id):
+        done = store.clean()
+
+    assert (done.resumable, done.removed) == ((dead.id.hex(),), ())
+    assert len(store.catalog.map.archives()) == 1
+
+
+def test_an_archive_that_is_discarded_meanwhile_is_no_error(store, monkeypatch):
+    dead = dead_run(store, chunks=1)
+    mark, (name,) = store.depot.mark(dead.id), [path.name for path in store.chunks.iterdir()]
+    mark.write(0)
+    is_young = Mark.is_young
+
+    def discarded(self):
+        (store.chunks / name).unlink()
+        return is_young(self)
+
+    monkeypatch.setattr(Mark, "is_young", discarded)
+    done = store.clean()
+
+    assert done.removed == (dead.id.hex(),)
+    assert list(store.active.iterdir()) == []
