@@ -266,6 +266,11 @@ def test_what_no_second_try_would_change_fails_at_once(world: World) -> None:
         for wrong in ({"kind": "dance", "given": {}}, {"kind": "copy"}, {}):
             with pytest.raises(PeerRefusedError):
                 program.call("job.start", wrong)
+        for _ in range(4):  # what is listed fits a message, whatever the jobs are given
+            program.call("job.start", {"kind": "copy", "given": {"junk": "x" * 500_000}})
+        listed = program.call("job.list", {})["jobs"]
+        assert len(listed) >= 5
+        assert name in [one["id"] for one in listed]
     job = world.wait_state(name, "failed")
 
     assert job["attempts"] == 1

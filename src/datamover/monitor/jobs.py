@@ -53,6 +53,8 @@ _MOST_DEATHS: Final = 10
 _KILLED: Final = frozenset({"killed", "silent", "pipe.fork-server", "pipe.controller"})
 """What ends an attempt besides a lost network, and may be otherwise the next time."""
 _END_S: Final = 15.0
+_LONGEST_REASON: Final = 500
+_LISTED: Final = ("id", "kind", "state", "attempts", "begun", "ended")
 
 
 class _Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +87,8 @@ class _Job:
         note = f"{what}\nattempt {self.file.attempts}"
         if self.file.state == "waiting":
             left = max(0.0, self.due - time.monotonic())
-            note = f"{note} failed, the next in {left:.0f} s\n{self.file.reason}"
+            reason = self.file.reason[:_LONGEST_REASON]
+            note = f"{note} failed, the next in {left:.0f} s\n{reason}"
         elif self.progress:
             note = f"{note}: {self.progress}"
         return Account(
@@ -146,7 +149,7 @@ class Jobs:
         if method == "job.start":
             return {"job": self.start(given)}
         if method == "job.list":
-            return {"jobs": [msgspec.to_builtins(one) for one in self._folder.read()]}
+            return {"jobs": [_listed(one) for one in self._folder.read()]}
         raise UsageError(reason=f"no method {method:.100} is served here")
 
     def start(self, given: Plain) -> str:
@@ -291,3 +294,10 @@ class Jobs:
             self._folder.write(job.file)
         except (OSError, DataMoverError, PeerError) as error:
             warn("job.not-kept", job=job.file.id, reason=error)
+
+
+def _listed(job: JobFile) -> dict[str, object]:
+    """Return what is told of a job: a hundred of them must fit one message."""
+    found: dict[str, object] = {name: getattr(job, name) for name in _LISTED}
+    what = str(job.given.get("what", ""))[:_LONGEST_REASON]
+    return found | {"reason": job.reason[:_LONGEST_REASON], "what": what}

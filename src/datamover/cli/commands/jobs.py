@@ -34,7 +34,7 @@ def jobs(*, everywhere: Everywhere = DEFAULTS) -> None:
             str(one.get("state")),
             int(one.get("attempts", 0)),
             int(one.get("begun", 0)) * _NANOSECONDS,
-            printable(str(_of(one.get("given"), "what"))),
+            printable(str(one.get("what", ""))),
             printable(str(one.get("reason", ""))),
         )
         for one in found
@@ -42,7 +42,3 @@ def jobs(*, everywhere: Everywhere = DEFAULTS) -> None:
     show(
         Rows(event="job", columns=_COLUMNS, rows=rows, empty="the monitor has no jobs"), everywhere
     )
-
-
-def _of(given: object, name: str) -> object:
-    return given.get(name, "") if isinstance(given, dict) else ""
