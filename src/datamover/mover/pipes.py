@@ -67,9 +67,9 @@ READING_STAGES: Final = (
 """What the fork server imports for restoring and verifying."""
 
 _INDEX_SHARE: Final = 2
-_LEAST_HEAD_SHARE: Final = 6
+_LEAST_HEAD_SHARE: Final = 5
 _LEAST_WORKER_SHARE: Final = 3
-_WORKERS_SHARE: Final = 6
+_WORKERS_SHARE: Final = 10
 # For copies of blocks that did not shrink: a cipher works where the block lies, and whoever takes
 # the place of a worker that died must find it as it was.
 _CIPHER_SHARE: Final = 2
@@ -255,12 +255,20 @@ def _stage(
 
 
 def _head_share(workers: int) -> int:
-    """Return the first allocator's share: its buffers are in every stage up to the compressors."""
-    return max(_LEAST_HEAD_SHARE, 2 * workers + 2)
+    """Return the first allocator's share: its buffers are in every stage up to the compressors.
+
+    One for each of those who read and who compress, and one on its way: more would only be longer
+    out of the processor's caches.
+    """
+    return max(_LEAST_HEAD_SHARE, 2 * workers + 1)
 
 
 def _worker_share(workers: int) -> int:
-    """Return a compressor's share: enough for all of them to go on while the disk takes a write."""
+    """Return a compressor's share: enough to go on while the disk takes a write.
+
+    And while another one takes four times as long for its block, having less of a processor: what
+    comes after that block waits for it.
+    """
     return max(_LEAST_WORKER_SHARE, _WORKERS_SHARE // workers)
 
 
