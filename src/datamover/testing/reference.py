@@ -160,7 +160,7 @@ def _option(parameter: str) -> str:
 
 def _tree(kind: type[errors.DataMoverError]) -> Iterator[type[errors.DataMoverError]]:
     # Classes of other modules extend the tree only while they are imported: they are not listed.
-    if kind.__module__ == errors.__name__:
+    if kind.__module__.startswith(f"{errors.__name__}."):
         yield kind
     for child in kind.__subclasses__():
         yield from _tree(child)
