@@ -145,6 +145,8 @@ def forget(store):
 def kill_and_go_on(seed, scene, store, verified, into):
     """One death, and everything that must still be true after it."""
     before, plan, program = archives(store), Plan.draw(seed, scene.seen), Program()
+    # The lanes' stores are copies of one, so only a state of its own tells their journals apart.
+    program.environment = {**program.environment, "DATAMOVER_STATE": f"{store}-state"}
     command, killed = scene.backup(store, f"killed-{seed}"), f"killed-{seed}"
     struck = strike(command, plan, grows=store, environment=program.environment)
     told = f"seed {seed}: {plan}"

@@ -42,7 +42,10 @@ def strategy_of(hint: object) -> st.SearchStrategy[object]:
     if hint == Token:
         return st.binary(min_size=16, max_size=16)
     if hasattr(hint, "__metadata__"):
-        return st.integers(0, next(meta.le for meta in hint.__metadata__))
+        (limits,) = hint.__metadata__
+        if hint.__origin__ is bytes:
+            return st.binary(max_size=limits.max_length)
+        return st.integers(0, limits.le)
     within = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return st.sampled_from(within)
