@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What was typed after the program's name; None for this process's own.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    _Signals().install()
+    signals = _Signals()
+    signals.install()
     prepare_streams()
     try:
         status = _run(given) if arguments is not None else _run_alone(given)
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # the process boundary: everything ends in a status
         status = _tell(error, as_json=_wants_json(given))
         close_output()
+    finally:
+        signals.settle()
     return int(status)
 
 
@@ -100,6 +103,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self._seen = 0
+        self._is_over = False
 
     def install(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -107,7 +111,14 @@ class _Signals:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._handle)
 
+    def settle(self) -> None:
+        """Say that nothing is left to stop; a second signal ends what hangs at the exit."""
+        self._is_over = True
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._is_over:
+            signal.signal(number, signal.SIG_DFL)
+            return
         self._seen += 1
         if self._seen != _IGNORED_PRESS:
             self._raise(number)

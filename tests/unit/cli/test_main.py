@@ -3,6 +3,8 @@
 import errno
 import json
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -162,3 +164,16 @@ def test_a_signal_that_is_ignored_stays_ignored(command):
     main(["x"])
 
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_a_signal_at_the_exit_changes_nothing_and_says_nothing():
+    program = (
+        "import atexit, os, signal, sys\n"
+        "from datamover.cli.main import main\n"
+        "sys.argv = ['datamover', '--version']\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
